@@ -1,0 +1,16 @@
+"""What both sources share of reading a vendor's HTTP API: configuration, waiting, failing."""
+
+from http_source.config import ApiUrl, SourceConfig, config_error
+from http_source.mixin import BackoffMixin, BrokenBodyError, parsed_body
+from http_source.source import HttpSourceMixin, launch
+
+__all__ = [
+    "ApiUrl",
+    "BackoffMixin",
+    "BrokenBodyError",
+    "HttpSourceMixin",
+    "SourceConfig",
+    "config_error",
+    "launch",
+    "parsed_body",
+]

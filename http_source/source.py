@@ -1,0 +1,121 @@
+"""The base of both sources: the spec, honest failure types, and the start of the process."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from airbyte_cdk import entrypoint
+from airbyte_cdk.models import (
+    AirbyteMessage,
+    AirbyteStateMessage,
+    ConfiguredAirbyteCatalog,
+    ConnectorSpecification,
+    FailureType,
+    TraceType,
+    Type,
+)
+from airbyte_cdk.sources import AbstractSource, Source
+from airbyte_cdk.utils.traced_exception import AirbyteTracedException
+
+from http_source.config import SourceConfig, config_error
+
+# What a failed sync is called when its streams failed for several reasons: the first of these.
+_GRAVEST_FIRST = (
+    FailureType.config_error,
+    FailureType.system_error,
+    FailureType.transient_error,
+)
+
+
+class HttpSourceMixin(AbstractSource):
+    """Stands left of `AbstractSource`: a source names its config model and docs, and its streams."""
+
+    config_class: ClassVar[type[SourceConfig]]
+    documentation_url: ClassVar[str]
+
+    # A stream that this source does not have is an error, not an empty table.
+    raise_exception_on_missing_stream = True
+
+    def spec(self, logger: logging.Logger) -> ConnectorSpecification:
+        """The form that the user fills in, generated from the config model."""
+        return ConnectorSpecification(
+            documentationUrl=self.documentation_url,
+            connectionSpecification=self.config_class.connection_specification(),
+        )
+
+    def check_connection(
+        self, logger: logging.Logger, config: Mapping[str, Any]
+    ) -> tuple[bool, Any | None]:
+        """Prove that a sync can start. Raises a config error that says what to change.
+
+        A vendor that cannot be reached is reported the same way: the user who waits for the
+        check is helped by a sentence, not by a crash.
+        """
+        try:
+            self.probe(config)
+        except AirbyteTracedException as error:
+            if error.failure_type is FailureType.config_error:
+                raise
+            raise config_error(self.unreachable(config, error)) from error
+        return True, None
+
+    def probe(self, config: Mapping[str, Any]) -> None:
+        """Make the cheapest calls that prove the config. For override."""
+        raise NotImplementedError
+
+    def unreachable(self, config: Mapping[str, Any], error: AirbyteTracedException) -> str:
+        """The sentence for a check that failed for no fault of the config. For override."""
+        raise NotImplementedError
+
+    def read(
+        self,
+        logger: logging.Logger,
+        config: Mapping[str, Any],
+        catalog: ConfiguredAirbyteCatalog,
+        state: list[AirbyteStateMessage] | None = None,
+    ) -> Iterator[AirbyteMessage]:
+        """As the CDK reads, but a failed sync ends with the failure type of its streams.
+
+        The CDK itself calls every failed sync a config error.
+        """
+        failures = set()
+        try:
+            for message in super().read(logger, config, catalog, state):
+                if (
+                    message.type is Type.TRACE
+                    and message.trace is not None
+                    and message.trace.type is TraceType.ERROR
+                    and message.trace.error is not None
+                ):
+                    failures.add(message.trace.error.failure_type)
+                yield message
+        except AirbyteTracedException as error:
+            error.failure_type = next(
+                (kind for kind in _GRAVEST_FIRST if kind in failures), error.failure_type
+            )
+            raise
+
+
+def launch(source: Source, args: list[str]) -> None:
+    """Run one verb (spec, check, discover, read); Airbyte messages go to stdout."""
+    # The CDK sends stderr to stdout, so a bare warning would be a line that is no message.
+    logging.captureWarnings(capture=True)
+    # What is imported by now lives until the end: collecting it again for every few hundred
+    # records costs 1.2 to 1.8 times the read (benchmarks/results.md).
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
+    try:
+        entrypoint.launch(source, args)
+    except SystemExit:
+        raise
+    except BaseException:
+        # An error has been decided on: report it, and do not wait for threads that read ahead and
+        # may sleep through a backoff, as the interpreter's own exit would.
+        sys.excepthook(*sys.exc_info())
+        sys.stdout.flush()
+        os._exit(1)

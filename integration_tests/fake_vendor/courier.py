@@ -1,0 +1,377 @@
+"""Courier as a data extractor meets it: the message log, newest first, ten at a time."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from bisect import bisect_left, insort
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from operator import attrgetter
+from random import Random
+from threading import RLock
+from typing import Any, Literal
+
+from integration_tests.fake_vendor.clock import Clock, http_date, to_ms
+from integration_tests.fake_vendor.faults import Fault, FaultPlan, broken
+from integration_tests.fake_vendor.journal import Entry, Journal
+from integration_tests.fake_vendor.switches import switched
+from integration_tests.fake_vendor.wire import Reply, Request, json_reply
+
+DEMO_KEY = "courier-demo-key"
+
+_DAY_MS = 86_400_000
+_MESSAGE_PATH = re.compile(r"/messages/([^/]+)")
+
+
+@dataclass(frozen=True)
+class CourierSwitches:
+    """How this Courier behaves where the real one is undocumented or ill."""
+
+    latency_ms: float = 0
+    # The documentation says 401, a probe of the live API saw 403.
+    bad_key_status: Literal[401, 403] = 401
+    # Ten rows a page, whatever the caller asks for.
+    page_size: int = 10
+    last_cursor: Literal["omitted", "null", "repeated"] = "omitted"
+    repeat_cursor_every: int = 0
+    cursor_life: int = 0
+    enqueued_after: Literal["honoured", "ignored"] = "honoured"
+    arrival_every: int = 0
+    faults: tuple[Fault, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message: when it was enqueued, its id, and what it becomes when it is served."""
+
+    enqueued_ms: int
+    id: str
+    number: int
+    extra: Mapping[str, Any] | None = None
+
+    def row(self) -> dict[str, Any]:
+        """Return the message as the list shows it."""
+        return _row(self) | dict(self.extra or {})
+
+
+class Courier:
+    """One Courier workspace. `handle` answers requests; the rest is for the test or operator."""
+
+    def __init__(
+        self,
+        rows: int = 200,
+        *,
+        seed: int = 7,
+        years: float = 0.1,
+        key: str = DEMO_KEY,
+        switches: CourierSwitches | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Make a workspace with so many messages, enqueued within `years` before now."""
+        self.switches = switches or CourierSwitches()
+        self.clock = clock or Clock()
+        self.key = key
+        self.journal = Journal()
+        self._lock = RLock()
+        self._random = Random(f"{seed}/courier")
+        self._messages: list[Message] = []
+        self._by_id: dict[str, Message] = {}
+        self._plan = FaultPlan()
+        self._issued: dict[str, int] = {}
+        self._lists = 0
+        self._made = 0
+        now = self.clock.ms() - 60_000
+        span = int(years * 365.25 * _DAY_MS)
+        for _ in range(rows):
+            self._messages.append(self._make(now - int(span * self._random.random()), None))
+        self._messages.sort(key=_place)
+
+    # For the test or operator.
+
+    def switch(self, **changes: Any) -> None:
+        """Change switches by name."""
+        with self._lock:
+            self.switches = switched(self.switches, changes)
+
+    def messages(self) -> list[Message]:
+        """Return every message, oldest first."""
+        with self._lock:
+            return list(self._messages)
+
+    def insert(self, at: datetime | None = None, **fields: Any) -> Message:
+        """Add a message enqueued `at` (now); `fields` replace those of its row."""
+        with self._lock:
+            message = self._make(to_ms(at) if at else self.clock.ms(), fields or None)
+            insort(self._messages, message, key=_place)
+            return message
+
+    def update(self, ident: str, **fields: Any) -> Message:
+        """Change fields of a message's row, as a late open does. KeyError if there is none."""
+        with self._lock:
+            old = self._by_id[ident]
+            new = replace(old, extra={**(old.extra or {}), **fields})
+            self._messages[bisect_left(self._messages, _place(old), key=_place)] = new
+            self._by_id[ident] = new
+            return new
+
+    def expire_cursors(self) -> None:
+        """Make every cursor issued so far unusable."""
+        with self._lock:
+            self._issued.clear()
+
+    def _make(self, enqueued_ms: int, extra: Mapping[str, Any] | None) -> Message:
+        """Make a message whose id looks like an AWS trace id and tells when it was enqueued."""
+        number = self._made
+        self._made += 1
+        tail = f"{self._random.getrandbits(64):016x}{number:08x}"
+        message = Message(enqueued_ms, f"1-{enqueued_ms // 1000:08x}-{tail}", number, extra)
+        self._by_id[message.id] = message
+        return message
+
+    # Answering.
+
+    def handle(self, request: Request) -> Reply:
+        """Answer one request."""
+        with self._lock:
+            path = request.path.rstrip("/")
+            endpoint = _endpoint(request.method, path)
+            reply, fault, rows = self._answer(request, path, endpoint)
+            status = 0 if reply.fault == "reset" else reply.status
+            entry = Entry(
+                number=len(self.journal.entries) + 1,
+                at_s=self.clock.seconds(),
+                method=request.method,
+                path=request.path,
+                endpoint=endpoint,
+                status=status,
+                fault=fault,
+                criteria=dict(request.params),
+                rows=rows if status == 200 and not fault else 0,
+            )
+            self.journal.write(entry)
+            headers = reply.headers | {"date": http_date(self.clock.seconds())}
+            return replace(reply, headers=headers, delay_s=self.switches.latency_ms / 1000)
+
+    def _answer(self, request: Request, path: str, endpoint: str) -> tuple[Reply, str, int]:
+        if request.headers.get("authorization") != f"Bearer {self.key}":
+            return self._bad_key(), "", 0
+        fault = self._plan.next(endpoint, self.switches.faults)
+        rows = 0
+        if fault == "429":
+            reply = _error(429, "Rate limit exceeded", "rate_limit_error")
+        elif fault in ("500", "503"):
+            reply = _error(int(fault), "Internal error", "api_error")
+        elif endpoint == "messages":
+            reply, rows = self._list(request.params, fault)
+        elif endpoint == "message":
+            reply = self._retrieve(path)
+        else:
+            reply = _error(404, "Not found", "invalid_request_error")
+        return broken(reply, fault), fault, rows
+
+    def _bad_key(self) -> Reply:
+        status = self.switches.bad_key_status
+        kind = "authentication_error" if status == 401 else "authorization_error"
+        return _error(status, "Invalid or missing authentication credentials", kind)
+
+    def _list(self, params: Mapping[str, str], fault: str) -> tuple[Reply, int]:
+        switches = self.switches
+        self._lists += 1
+        if switches.arrival_every and self._lists % switches.arrival_every == 0:
+            self.insert()
+        cursor = params.get("cursor", "")
+        end = len(self._messages)
+        if cursor:
+            place = self._open(cursor)
+            if place is None:
+                return _error(400, "Invalid cursor", "invalid_request_error"), 0
+            end = bisect_left(self._messages, place, key=_place)
+        try:
+            since = self._since(params.get("enqueued_after", ""))
+        except ValueError:
+            return _error(400, "Invalid enqueued_after", "invalid_request_error"), 0
+        page, more = self._page(end, since, params)
+        paging: dict[str, Any] = {"more": more}
+        if more:
+            paging["cursor"] = self._issue(page[-1])
+            if cursor and _nth(self._lists, switches.repeat_cursor_every):
+                paging["cursor"] = cursor
+        elif switches.last_cursor == "null":
+            paging["cursor"] = None
+        elif switches.last_cursor == "repeated" and (cursor or page):
+            paging["cursor"] = cursor or self._issue(page[-1])
+        body: dict[str, Any] = {"paging": paging, "results": [message.row() for message in page]}
+        if fault == "no_data":
+            del body["results"]
+        if fault == "timed_out":
+            body = {"message": "Endpoint request timed out"}
+        status = 504 if fault == "timed_out" else 200
+        return json_reply(status, body), len(page)
+
+    def _page(
+        self, end: int, since_ms: int, params: Mapping[str, str]
+    ) -> tuple[list[Message], bool]:
+        """Walk back from `end` and return a page, and whether anything older matches too."""
+        size = self.switches.page_size
+        filters = {name: set(params[name].split(",")) for name in _FILTERS if params.get(name)}
+        start = bisect_left(self._messages, since_ms, key=_enqueued)
+        if not filters:
+            first = max(start, end - size)
+            return self._messages[first:end][::-1], first > start
+        page: list[Message] = []
+        for message in reversed(self._messages[start:end]):
+            row = message.row()
+            if all(wanted & _texts(row.get(_FILTERS[name])) for name, wanted in filters.items()):
+                if len(page) == size:
+                    return page, True
+                page.append(message)
+        return page, False
+
+    def _since(self, text: str) -> int:
+        """Read enqueued_after: epoch milliseconds is the documented example, ISO is seen too."""
+        if not text or self.switches.enqueued_after == "ignored":
+            return 0
+        return int(text) if text.isdigit() else to_ms(datetime.fromisoformat(text))
+
+    def _issue(self, message: Message) -> str:
+        """Return a cursor after the message; the documented example decodes to `<ms>,<id>`."""
+        cursor = base64.b64encode(f"{message.enqueued_ms},{message.id}".encode()).decode()
+        self._issued[cursor] = self._lists
+        return cursor
+
+    def _open(self, cursor: str) -> tuple[int, str] | None:
+        life = self.switches.cursor_life
+        if cursor not in self._issued or (life and self._lists - self._issued[cursor] > life):
+            return None
+        try:
+            enqueued, _, ident = base64.b64decode(cursor, validate=True).decode().partition(",")
+        except (binascii.Error, UnicodeDecodeError):
+            return None
+        return int(enqueued), ident
+
+    def _retrieve(self, path: str) -> Reply:
+        match = _MESSAGE_PATH.fullmatch(path)
+        message = self._by_id.get(match[1]) if match else None
+        if message is None:
+            return _error(404, "Message not found", "invalid_request_error")
+        row = message.row()
+        return json_reply(200, row | {"providers": _providers(row)})
+
+
+_place = attrgetter("enqueued_ms", "id")
+_enqueued = attrgetter("enqueued_ms")
+
+# Query parameter to row field; several values are joined by commas, and any of them may match.
+_FILTERS = {
+    "event": "event",
+    "list": "listId",
+    "messageId": "id",
+    "notification": "notification",
+    "recipient": "recipient",
+    "status": "status",
+    "tag": "tags",
+    "tags": "tags",
+    "traceId": "trace_id",
+}
+
+
+def _texts(value: Any) -> set[str]:
+    return set(value) if isinstance(value, list) else {str(value)}
+
+
+def _nth(number: int, every: int) -> bool:
+    return every > 0 and number % every == 0
+
+
+def _endpoint(method: str, path: str) -> str:
+    if method == "GET" and path == "/messages":
+        return "messages"
+    return "message" if method == "GET" and _MESSAGE_PATH.fullmatch(path) else "other"
+
+
+def _error(status: int, message: str, kind: str) -> Reply:
+    return json_reply(status, {"message": message, "type": kind})
+
+
+# The statuses by how often they are dealt: a healthy log with some of everything.
+_STATUSES = (
+    *("DELIVERED",) * 6, *("OPENED",) * 4, *("SENT",) * 3, *("CLICKED",) * 2, "ENQUEUED",
+    "UNDELIVERABLE", "UNROUTABLE", "UNMAPPED", "FILTERED", "CANCELED", "DELAYED", "DIGESTED",
+    "ROUTED", "SIMULATED", "THROTTLED",
+)  # fmt: skip
+# How far along a message got: the times its row has.
+_STAMPS = {
+    "SENT": ("sent",),
+    "DELIVERED": ("sent", "delivered"),
+    "OPENED": ("sent", "delivered", "opened"),
+    "CLICKED": ("sent", "delivered", "opened", "clicked"),
+}
+_LAG_MS = {"sent": 900, "delivered": 4_200, "opened": 5_400_000, "clicked": 5_460_000}
+_FAILURES = {
+    "UNDELIVERABLE": ("BOUNCED", "550 5.1.1 The email account does not exist"),
+    "UNROUTABLE": ("NO_CHANNELS", None),
+    "UNMAPPED": ("UNPUBLISHED", None),
+    "FILTERED": ("UNSUBSCRIBED", "Notification opted out by user"),
+}
+
+
+def _row(message: Message) -> dict[str, Any]:
+    n = message.number
+    mixed = (n * 2654435761) & 0xFFFFFFFF
+    status = _STATUSES[mixed % len(_STATUSES)]
+    user = f"user-{mixed % 5000}"
+    row: dict[str, Any] = {
+        "enqueued": message.enqueued_ms,
+        "id": message.id,
+        "recipient": user,
+        "recipientId": user,
+        "status": status,
+    }
+    if n % 7:
+        row |= {"event": "order-shipped", "notification": "3SXDTQ2F0P4K8EKH18WMGQCV7G1N"}
+    else:
+        # A send with inline content has neither template nor event, and goes to an address.
+        row["recipient"] = f"{user}@example.com"
+    for stamp in _STAMPS.get(status, ()):
+        row[stamp] = message.enqueued_ms + _LAG_MS[stamp] + mixed % 700
+    if n % 11 == 5:
+        row.pop("delivered", None)
+    if status in _FAILURES:
+        row["reason"], row["error"] = _FAILURES[status]
+    elif n % 5 == 0:
+        row |= {"error": None, "reason": None}
+    if n % 3 == 0:
+        row["tags"] = ["orders", f"shop-{mixed % 4}"]
+    if n % 4 == 0:
+        row["trace_id"] = f"1-{message.id[2:10]}-{mixed:024x}"
+    if n % 9 == 0:
+        row["utm"] = {"source": "courier", "medium": "email", "campaign": "spring"}
+    if n % 13 == 0:
+        row |= {"listId": "beta.testers", "listMessageId": f"1-{message.id[2:10]}-{n:024x}"}
+    return row
+
+
+def _providers(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what only the single-message endpoint shows; empty until something was tried."""
+    status = row["status"]
+    if status == "FILTERED":
+        return [{"error": row["error"], "status": "UNDELIVERABLE"}]
+    if status not in _STAMPS and status != "UNDELIVERABLE":
+        return []
+    provider: dict[str, Any] = {
+        "channel": {"name": "Email", "template": "b4a7c1de"},
+        "provider": "sendgrid",
+        "reference": {"x-message-id": row["id"][11:]},
+        "status": status,
+    }
+    if "notification" not in row:
+        provider["channel"] = {"key": "sendgrid"}
+    provider |= {stamp: row[stamp] for stamp in _STAMPS.get(status, ()) if stamp in row}
+    if status == "UNDELIVERABLE":
+        provider["error"] = row["error"]
+    elif status != "OPENED":
+        provider["providerResponse"] = {"status": 202, "statusText": "Accepted", "data": {}}
+    return [provider]

@@ -1,0 +1,91 @@
+"""What goes wrong, and when."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+from integration_tests.fake_vendor.wire import Reply
+
+FaultKind = Literal[
+    "429", "500", "503", "reset", "truncate", "html", "empty", "bad_json", "no_data", "timed_out"
+]
+
+_HTML = b"<!DOCTYPE html><html><body><h1>We will be right back</h1></body></html>"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault on every nth request, or on the numbered ones (from 1), of one endpoint or of all.
+
+    Endpoints are search, archive_search, user, team, tag, shortcut, token and me of Kustomer, and
+    messages and message of Courier.
+    """
+
+    kind: FaultKind
+    every: int = 0
+    at: tuple[int, ...] = ()
+    endpoint: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what would never strike."""
+        if self.kind not in get_args(FaultKind):
+            raise ValueError(f"no fault {self.kind!r}; there are {', '.join(get_args(FaultKind))}")
+        if self.every < 1 and not self.at:
+            raise ValueError(f"fault {self.kind!r} needs a positive `every`, or `at`")
+
+    @classmethod
+    def of(cls, value: Any) -> Fault:
+        """Read a fault from a Fault, from JSON, or from `KIND:EVERY[:ENDPOINT]`."""
+        if isinstance(value, Fault):
+            return value
+        if isinstance(value, Mapping):
+            try:
+                fault = cls(**value)
+            except TypeError as error:
+                raise ValueError(f"not a fault: {dict(value)!r}") from error
+            return replace(fault, at=tuple(fault.at))
+        kind, _, rest = str(value).partition(":")
+        every, _, endpoint = rest.partition(":")
+        if not every.isdigit():
+            raise ValueError(f"not KIND:EVERY[:ENDPOINT]: {value!r}")
+        return cls(kind, int(every), endpoint=endpoint)  # type: ignore[arg-type]
+
+    def strikes(self, number: int) -> bool:
+        """Whether the request with this number is hit."""
+        return number in self.at or (self.every > 0 and number % self.every == 0)
+
+
+class FaultPlan:
+    """Counts requests and says which fault, if any, hits the next one."""
+
+    def __init__(self) -> None:
+        """Start counting at zero."""
+        self._seen: Counter[str] = Counter()
+
+    def next(self, endpoint: str, faults: tuple[Fault, ...]) -> FaultKind | Literal[""]:
+        """Count one request and return its fault; the first listed wins."""
+        self._seen[""] += 1
+        self._seen[endpoint] += 1
+        for fault in faults:
+            if fault.endpoint in ("", endpoint) and fault.strikes(self._seen[fault.endpoint]):
+                return fault.kind
+        return ""
+
+
+def broken(reply: Reply, fault: str) -> Reply:
+    """Return the reply as the fault leaves it; faults that change the meaning are not done here."""
+    if fault == "reset":
+        return replace(reply, fault="reset")
+    if fault == "truncate":
+        return replace(reply, fault="truncate")
+    if fault == "html":
+        html = reply.headers | {"content-type": "text/html; charset=utf-8"}
+        return replace(reply, status=200, headers=html, body=_HTML)
+    if fault == "empty":
+        return replace(reply, body=b"")
+    if fault == "bad_json":
+        return replace(reply, body=reply.body[: len(reply.body) // 2])
+    return reply

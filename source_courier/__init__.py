@@ -1,0 +1,5 @@
+"""Airbyte source for Courier (https://www.courier.com): sent messages."""
+
+from source_courier.source import SourceCourier
+
+__all__ = ["SourceCourier"]

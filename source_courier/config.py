@@ -1,0 +1,46 @@
+"""What the user fills in to read Courier; the spec is generated from this model."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from http_source import ApiUrl, SourceConfig
+
+# US is the server of Courier's OpenAPI; EU is the preset of its JavaScript SDK. The same path
+# layout on both. https://www.courier.com/docs/reference/api-overview
+_HOSTS = {"us": "https://api.courier.com", "eu": "https://api.eu.courier.com"}
+
+
+class CourierConfig(SourceConfig):
+    """`api_key` is all that the retired connector took, so its saved configs stay valid."""
+
+    api_key: str = Field(
+        title="API key",
+        description=(
+            "A Courier API key, from Settings > API Keys. The key decides which environment is "
+            "read: a Production key reads production messages, a Test key test messages."
+        ),
+        min_length=1,
+        json_schema_extra={"airbyte_secret": True, "order": 0},
+    )
+    region: Literal["us", "eu"] = Field(
+        default="us",
+        title="Region",
+        description="Where your Courier workspace lives. Most workspaces are in the US.",
+        json_schema_extra={"order": 1},
+    )
+    api_url: ApiUrl = Field(
+        default="",
+        title="API URL",
+        description=(
+            "Only for proxies and tests: a base URL to use in place of Courier's own. "
+            "Must be https, or http on a loopback address."
+        ),
+        examples=["https://courier-proxy.example.com"],
+        json_schema_extra={"order": 2},
+    )
+
+    @property
+    def host(self) -> str:
+        """The base URL of the API, without a trailing slash."""
+        return self.api_url or _HOSTS[self.region]

@@ -1,0 +1,13 @@
+"""The streams of Courier, as facts."""
+
+from source_courier.api import CourierStream
+
+
+class Messages(CourierStream):
+    """One message that Courier sent or tried to send to one recipient.
+
+    https://www.courier.com/docs/reference/sent-messages/list-messages
+    """
+
+    name = "messages"
+    endpoint = "messages"

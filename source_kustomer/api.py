@@ -1,0 +1,221 @@
+"""How Kustomer is spoken to: host, key, clock, and what its refusals mean."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Iterable, Mapping, MutableMapping
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any, ClassVar
+
+import requests
+from airbyte_cdk.models import FailureType, SyncMode
+from airbyte_cdk.sources.streams.http import HttpStream
+from airbyte_cdk.sources.streams.http.error_handlers import ErrorResolution, ResponseAction
+from airbyte_cdk.sources.streams.http.requests_native_auth import TokenAuthenticator
+from airbyte_cdk.utils.traced_exception import AirbyteTracedException
+
+from http_source import BackoffMixin, BrokenBodyError, parsed_body
+from http_source.wait import http_date
+from source_kustomer.config import KustomerConfig
+from source_kustomer.state import bookmark
+from source_kustomer.timeline import Instant, parse_instant
+
+_NEW_KEY = "Make a new one in Kustomer under Settings > Security > API Keys."
+
+
+class VendorClock:
+    """The earlier of our clock and Kustomer's, as the `Date` headers of its answers tell it.
+
+    Were ours ahead, a sync would claim to have read records that are yet to be written.
+    """
+
+    def __init__(self) -> None:
+        self._behind: Instant = 0
+
+    def observe(self, response: requests.Response) -> None:
+        """Take note of an answer's `Date`."""
+        date = http_date(response.headers.get("Date", ""))
+        if date is not None:
+            self._behind = max(0, self._local() - parse_instant(date.isoformat()))
+
+    def now(self) -> Instant:
+        """The present moment, never later than either clock says."""
+        return self._local() - self._behind
+
+    @staticmethod
+    def _local() -> Instant:
+        return parse_instant(datetime.now(tz=UTC).isoformat())
+
+
+class KustomerStream(BackoffMixin, HttpStream, ABC):
+    """One stream of JSON:API resources, identified by `id` and ordered by `updated_at`."""
+
+    primary_key = "id"
+    cursor_field = "updated_at"
+    # The role that reading this stream takes, for the sentence that a refusal ends in.
+    role: ClassVar[str]
+
+    def __init__(
+        self,
+        config: KustomerConfig,
+        clock: VendorClock | None = None,
+        *,
+        max_tries: int | None = None,
+    ) -> None:
+        if max_tries is not None:
+            self.max_tries = max_tries
+        self._config = config
+        self._clock = clock or VendorClock()
+        self._saved: Mapping[str, Any] = {}
+        super().__init__(authenticator=TokenAuthenticator(config.api_token))
+
+    @property
+    def url_base(self) -> str:
+        """The vendor's base URL with the API's version."""
+        return f"{self._config.host}/v1/"
+
+    @property
+    def state(self) -> MutableMapping[str, Any]:
+        """`{"updated_at": timestamp}`; see state.py for what else is understood."""
+        return dict(self._saved)
+
+    @state.setter
+    def state(self, value: MutableMapping[str, Any]) -> None:
+        self._saved = value
+
+    @cached_property
+    def _schema(self) -> Mapping[str, Any]:
+        return super().get_json_schema()
+
+    def get_json_schema(self) -> Mapping[str, Any]:  # type: ignore[override]
+        """The schema, one object for all records: the CDK asks for it with every one."""
+        return self._schema
+
+    def next_page_token(self, response: requests.Response) -> Mapping[str, Any] | None:
+        """Unused: both kinds of stream decide on more than one response what to ask next."""
+        return None
+
+    def parse_response(
+        self,
+        response: requests.Response,
+        *,
+        stream_state: Mapping[str, Any] | None = None,
+        stream_slice: Mapping[str, Any] | None = None,
+        next_page_token: Mapping[str, Any] | None = None,
+    ) -> Iterable[Mapping[str, Any]]:
+        """The resources of a list page, as Kustomer sends them."""
+        resources: list[Mapping[str, Any]] = parsed_body(response)["data"]
+        return resources
+
+    def open_body(self, response: requests.Response, body: Any) -> Any:
+        """A page is an object with a list of resources under `data`."""
+        if not isinstance(body, dict) or not isinstance(body.get("data"), list):
+            msg = "expected a list under 'data'"
+            raise BrokenBodyError(msg)
+        for resource in body["data"]:
+            if not (
+                isinstance(resource, dict)
+                and isinstance(resource.get("id"), str)
+                and isinstance(resource.get("attributes"), dict)
+            ):
+                msg = "expected resources with an 'id' and 'attributes' under 'data'"
+                raise BrokenBodyError(msg)
+        return body
+
+    def refusal(self, response: requests.Response) -> ErrorResolution | None:
+        """What a 4xx of Kustomer's means to the user.
+
+        401 covers a bad or expired key and a missing role alike
+        (https://developer.kustomer.com/kustomer-api-docs/reference/errors).
+        """
+        text = error_text(response)
+        lowered = text.lower()
+        if "pod" in lowered and "token" in lowered:
+            # "Auth token associated with pod prod2 but request is being handled by prod1".
+            return config_failure(
+                f"This API key belongs to another region than the one asked ({text}). Set the "
+                "subdomain to the one you sign in with, or choose the right region."
+            )
+        if response.status_code not in (401, 402, 403):
+            return None
+        if "expired" in lowered:
+            return config_failure(f"The API key has expired. {_NEW_KEY} (Kustomer said: {text})")
+        return config_failure(
+            f"Kustomer refused the API key for {self.name} (HTTP {response.status_code}: {text}). "
+            f"Either the key is wrong, or it lacks the role {self.role}. {_NEW_KEY}"
+        )
+
+    def _get(self, token: Mapping[str, Any]) -> requests.Response:
+        response = self._fetch_next_page(next_page_token=token)[1]
+        self._clock.observe(response)
+        return response
+
+    def _resume_point(self, sync_mode: SyncMode) -> Instant:
+        """Where to begin: the saved state, but a full refresh takes only its own unfinished one."""
+        saved = bookmark(self.name, self._saved)
+        if saved is None or (sync_mode is SyncMode.full_refresh and not saved.unfinished):
+            return self._config.start
+        return max(saved.updated_at, self._config.start)
+
+
+class CurrentToken(KustomerStream):
+    """The key itself. "Works for any valid key whatever its roles", so it tells key from role.
+
+    https://developer.kustomer.com/docs/get-started/quickstart
+    """
+
+    name = "current_token"
+    role = "of any kind"
+
+    def path(
+        self,
+        *,
+        stream_state: Mapping[str, Any] | None = None,
+        stream_slice: Mapping[str, Any] | None = None,
+        next_page_token: Mapping[str, Any] | None = None,
+    ) -> str:
+        """The endpoint, below `url_base`."""
+        return "auth/tokens/current"
+
+    def open_body(self, response: requests.Response, body: Any) -> Any:
+        """Any answer will do."""
+        return body
+
+    def is_accepted(self) -> bool:
+        """Whether Kustomer knows the key."""
+        try:
+            return self._get({}).ok
+        except AirbyteTracedException:
+            return False
+
+
+def config_failure(message: str) -> ErrorResolution:
+    return ErrorResolution(ResponseAction.FAIL, FailureType.config_error, message)
+
+
+def system_error(message: str) -> AirbyteTracedException:
+    return AirbyteTracedException(
+        message=message, internal_message=message, failure_type=FailureType.system_error
+    )
+
+
+def transient_error(message: str) -> AirbyteTracedException:
+    return AirbyteTracedException(
+        message=message, internal_message=message, failure_type=FailureType.transient_error
+    )
+
+
+def error_text(response: requests.Response) -> str:
+    """Kustomer's own words, from either of the two shapes that its error bodies have.
+
+    https://developer.kustomer.com/docs/concepts/errors tells clients to accept both.
+    """
+    try:
+        errors = response.json()["errors"]
+        return "; ".join(
+            str(error.get("message") or error.get("detail") or error.get("title") or error["code"])
+            for error in errors
+        )
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return str(response.reason)

@@ -1,0 +1,122 @@
+"""What the user fills in to read Kustomer; the spec is generated from this model."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from http_source import ApiUrl, SourceConfig
+from source_kustomer.timeline import Instant, parse_instant
+
+# One pod per region; https://developer.kustomer.com/api lists the three.
+_HOSTS = {
+    "us": "https://api.kustomerapp.com",
+    "eu": "https://api.prod2.kustomerapp.com",
+    "in": "https://api.prod4.kustomerapp.com",
+}
+
+
+class KustomerConfig(SourceConfig):
+    """`api_token` and `start_date` are spelled as the retired connector spelled them."""
+
+    api_token: str = Field(
+        title="API key",
+        description=(
+            "A Kustomer API key, from Settings > Security > API Keys. It needs the roles "
+            "org.permission.search.create (or org.user.search.read) for conversations, customers, "
+            "kobjects, messages and notes, and read roles for users, teams, tags and shortcuts."
+        ),
+        min_length=1,
+        json_schema_extra={"airbyte_secret": True, "order": 0},
+    )
+    start_date: str = Field(
+        title="Start date",
+        description=(
+            "Records updated before this moment (UTC) are not read. Dates more than two years "
+            "back are read from Kustomer's archive."
+        ),
+        pattern=r"^\d{4}-\d{2}-\d{2}([T ][0-9:.]+(Z|[+-]\d{2}:?\d{2})?)?$",
+        examples=["2024-01-01", "2019-01-01T00:00:00Z"],
+        json_schema_extra={
+            "format": "date-time",
+            "pattern_descriptor": "YYYY-MM-DD or YYYY-MM-DDTHH:MM:SSZ",
+            "order": 1,
+        },
+    )
+    subdomain: str = Field(
+        default="",
+        title="Subdomain",
+        description=(
+            "The first part of the address where you sign in: 'acme' for "
+            "https://acme.kustomerapp.com. Leave empty to use the region instead."
+        ),
+        pattern=r"^([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)?$",
+        examples=["acme"],
+        json_schema_extra={
+            "pattern_descriptor": "acme (without .kustomerapp.com)",
+            "order": 2,
+        },
+    )
+    region: Literal["us", "eu", "in"] = Field(
+        default="us",
+        title="Region",
+        description="Where your Kustomer organisation lives. Used when no subdomain is given.",
+        json_schema_extra={"order": 3},
+    )
+    include_archived: bool = Field(
+        default=True,
+        title="Include archived records",
+        description=(
+            "Read what was last updated more than two years ago from Kustomer's archive search. "
+            "Turn it off if your plan or key refuses the archive. Notes have no archive."
+        ),
+        json_schema_extra={"order": 4},
+    )
+    include_deleted: bool = Field(
+        default=False,
+        title="Include deleted records",
+        description=(
+            "Also read records that were deleted, as rows with deleted: true. Permanently deleted "
+            "customers may not be among them."
+        ),
+        json_schema_extra={"order": 5},
+    )
+    api_url: ApiUrl = Field(
+        default="",
+        title="API URL",
+        description=(
+            "Only for proxies and tests: a base URL to use in place of Kustomer's own. "
+            "Must be https, or http on a loopback address."
+        ),
+        examples=["https://kustomer-proxy.example.com"],
+        json_schema_extra={"order": 6},
+    )
+
+    @field_validator("start_date")
+    @classmethod
+    def _is_a_past_moment(cls, value: str) -> str:
+        try:
+            instant = parse_instant(value)
+        except ValueError:
+            msg = "is not a date; write it as YYYY-MM-DD or YYYY-MM-DDTHH:MM:SSZ"
+            raise ValueError(msg) from None
+        if instant > parse_instant(datetime.now(tz=UTC).isoformat()):
+            msg = "lies in the future: nothing would ever be read"
+            raise ValueError(msg)
+        return value
+
+    @property
+    def start(self) -> Instant:
+        """The start date as an instant."""
+        return parse_instant(self.start_date)
+
+    @property
+    def host(self) -> str:
+        """The base URL of the API, without a trailing slash and without the version."""
+        if self.api_url:
+            return self.api_url
+        if self.subdomain:
+            return f"https://{self.subdomain.lower()}.api.kustomerapp.com"
+        return _HOSTS[self.region]

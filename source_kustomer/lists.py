@@ -1,0 +1,160 @@
+"""Streams that are plain lists: read whole by GET, page by page along the `next` links."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from itertools import islice
+from typing import Any, ClassVar
+from urllib.parse import parse_qsl, urlsplit
+
+import requests
+from airbyte_cdk.models import SyncMode
+from airbyte_cdk.sources.streams.http.error_handlers import ErrorResolution, ResponseAction
+
+from http_source import parsed_body
+from source_kustomer.api import KustomerStream, system_error, transient_error
+from source_kustomer.rows import Row, flatten
+from source_kustomer.state import Bookmark
+from source_kustomer.timeline import SETTLING, Instant, parse_instant
+
+# A list in which rows change page is read again, until nothing new turns up.
+_MAX_LIST_ROUNDS = 10
+
+
+class ListStream(KustomerStream, ABC):
+    """Records of a plain list, `GET /v1/<endpoint>`, which knows no filter: read whole.
+
+    https://developer.kustomer.com/docs/concepts/pagination. What is older than the state (or the
+    start date) is left out here; a row that tells no `updated_at` is always emitted.
+    """
+
+    endpoint: ClassVar[str]
+    # The largest page of this endpoint: "most lists 100; users and teams 500" (same page).
+    page_size: ClassVar[int] = 100  # type: ignore[misc]
+
+    def path(
+        self,
+        *,
+        stream_state: Mapping[str, Any] | None = None,
+        stream_slice: Mapping[str, Any] | None = None,
+        next_page_token: Mapping[str, Any] | None = None,
+    ) -> str:
+        """The endpoint, below `url_base`."""
+        return self.endpoint
+
+    def request_params(
+        self,
+        stream_state: Mapping[str, Any] | None,
+        stream_slice: Mapping[str, Any] | None = None,
+        next_page_token: Mapping[str, Any] | None = None,
+    ) -> MutableMapping[str, Any]:
+        """The page token is the query of the page, `{"page": ..., "pageSize": ...}`."""
+        return dict(next_page_token or {})
+
+    def read_records(
+        self,
+        sync_mode: SyncMode,
+        cursor_field: list[str] | None = None,
+        stream_slice: Mapping[str, Any] | None = None,
+        stream_state: Mapping[str, Any] | None = None,
+    ) -> Iterable[Row]:
+        """Flat rows in the list's own order, at or after the state; it moves when all are read."""
+        lower = self._resume_point(sync_mode)
+        # What changes from here on belongs to the next sync, though this one may see it too.
+        begun = self._clock.now()
+        for resource in self._resources():
+            row = flatten(resource)
+            updated = row.get("updated_at")
+            if updated is None or self._instant(updated) >= lower:
+                yield row
+        begun = min(begun, self._clock.now())
+        self._saved = Bookmark(max(begun - SETTLING, lower)).as_state()
+
+    def _instant(self, updated: Any) -> Instant:
+        try:
+            return parse_instant(updated)
+        except (TypeError, ValueError):
+            message = f"Stream {self.name}: expected a timestamp in updatedAt, got {updated!r}."
+            raise system_error(message) from None
+
+    def _resources(self) -> Iterator[Mapping[str, Any]]:
+        """Every resource once, although rows change page while the list is read.
+
+        A row that is deleted moves those behind it one place up: one may slip from a page still
+        to come into one already read. So a list of several pages is read again, but for its last
+        page, unless the vendor's count shows that nothing slipped.
+        """
+        seen: set[str] = set()
+        pages = None
+        for _ in range(_MAX_LIST_ROUNDS):
+            known, rows, totals, number = len(seen), 0, set(), 0
+            for number, page in enumerate(islice(self._pages(), pages), start=1):
+                rows += len(page["data"])
+                totals.add((page.get("meta") or {}).get("total"))
+                for resource in page["data"]:
+                    if resource["id"] not in seen:
+                        seen.add(resource["id"])
+                        yield resource
+            if number <= 1 or totals == {rows} or (pages is not None and len(seen) == known):
+                return
+            pages = number - 1 if pages is None else pages
+        message = (
+            f"Stream {self.name}: the list changed each of the {_MAX_LIST_ROUNDS} times it was "
+            "read, so that rows may be missing."
+        )
+        raise transient_error(message)
+
+    def _pages(self) -> Iterator[Mapping[str, Any]]:
+        token: dict[str, Any] | None = {"page": "1", "pageSize": str(self.page_size)}
+        followed: list[dict[str, Any]] = []
+        was_full = True
+        while token is not None:
+            if token in followed:
+                message = f"Stream {self.name}: Kustomer repeated the next link to {token}."
+                raise system_error(message)
+            followed.append(token)
+            response = self._get(token)
+            if not response.ok:
+                if was_full:
+                    message = f"Stream {self.name}: Kustomer's next link leads to no page: {token}."
+                    raise system_error(message)
+                return
+            body = parsed_body(response)
+            yield body
+            was_full = self._is_full(body)
+            token = self._following(body, token, was_full=was_full)
+
+    def _is_full(self, body: Mapping[str, Any]) -> bool:
+        granted = (body.get("meta") or {}).get("pageSize")
+        size = min(self.page_size, granted) if isinstance(granted, int) else self.page_size
+        return len(body["data"]) >= size
+
+    def _following(
+        self, body: Mapping[str, Any], token: Mapping[str, Any], *, was_full: bool
+    ) -> dict[str, Any] | None:
+        link = (body.get("links") or {}).get("next")
+        if link:
+            return self._token(link)
+        if was_full and body["data"] and token.get("page", "").isdigit():
+            # No link, yet the page is full: ask rather than trust.
+            return {**token, "page": str(int(token["page"]) + 1)}
+        return None
+
+    def _token(self, link: str) -> dict[str, Any]:
+        target, own = urlsplit(link), urlsplit(self.url_base)
+        elsewhere = target.netloc and (target.scheme, target.netloc) != (own.scheme, own.netloc)
+        if elsewhere or not target.path.endswith(f"/{self.endpoint}"):
+            message = (
+                f"Stream {self.name}: Kustomer's next link leads elsewhere ({link}). Expected "
+                f"/v1/{self.endpoint} on {own.netloc}; the API key is not sent to other places."
+            )
+            raise system_error(message)
+        return dict(parse_qsl(target.query))
+
+    def refusal(self, response: requests.Response) -> ErrorResolution | None:
+        """A further page that is not there, is judged by the page before it."""
+        page = dict(parse_qsl(urlsplit(str(response.request.url)).query)).get("page")
+        if response.status_code == requests.codes.not_found and page not in (None, "1"):
+            return ErrorResolution(ResponseAction.IGNORE, None, None)
+        return super().refusal(response)

@@ -1,0 +1,293 @@
+"""Reading a Kustomer search completely. Pure: it asks for pages through a function it is given.
+
+What search promises is little: one page at a time, ascending by `updated_at`, at most 100 pages
+and 10,000 rows deep. Many records may share one `updated_at`, in an order that may differ on every
+request; records leave for the end of the timeline when they change. What is relied on here is one
+thing alone, and every page is checked for it: a page is a gapless piece of the sorted result as it
+stood at that moment. So a page proves that every record strictly between its first and its last
+timestamp has been seen, and a first page also everything before.
+
+`docs/reading.md` draws the algorithm; the comments (A) to (E) here are its steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from source_kustomer.timeline import Instant, format_instant, parse_instant
+
+# The largest page that search grants (https://developer.kustomer.com/docs/concepts/search).
+PAGE_SIZE = 500
+# "There is a hard limit of 100 for the maximum number of pages": Kustomer's OpenAPI.
+MAX_PAGES = 100
+# Rows deep that a query can be read. AWS Glue's documentation says 10,000, whatever the page size.
+MAX_ROWS = 10_000
+# Rows that a page fetched ahead shares with the one before it, so that the two prove to be
+# adjacent although records leave in between. A tie at the border, or more records leaving, costs
+# one more request, nothing else. Measured in benchmarks/results.md.
+OVERLAP = 8
+# Ties that nothing splits are read by page number, again until the vendor's count is reached. An
+# order that is shuffled on every request needs about ten rounds for 10,000 rows (coupon collector).
+MAX_ROUNDS = 40
+
+
+class UnreadableError(Exception):
+    """The vendor makes it impossible to read everything; the text names the records."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """One search request: [lower, upper) of `updated_at`, narrowed by `created_at` among ties."""
+
+    lower: Instant
+    upper: Instant | None
+    created_from: Instant | None = None
+    created_to: Instant | None = None
+    page: int = 1
+    size: int = PAGE_SIZE
+
+    @property
+    def offset(self) -> int:
+        """Rows of the result that come before this page."""
+        return (self.page - 1) * self.size
+
+
+class Hit(NamedTuple):
+    """One record as search returned it."""
+
+    id: str
+    updated: Instant
+    resource: Mapping[str, Any]
+
+    @property
+    def created(self) -> Instant | None:
+        """Its `created_at`, if it has one."""
+        created = self.resource["attributes"].get("createdAt")
+        return None if created is None else parse_instant(created)
+
+
+@dataclass(frozen=True)
+class Page:
+    """One answer, ascending by `updated`. What it says of more is a hint, never relied on alone."""
+
+    hits: Sequence[Hit]
+    total: int | None
+    size: int | None
+    promises_more: bool
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Records to emit; once they are, all records below `done_to` have been."""
+
+    hits: list[Hit]
+    done_to: Instant
+
+
+# Answers queries in their order, None for a page that the vendor refuses to serve. It may fetch
+# ahead, as far as the caller goes on asking for answers.
+Ask = Callable[[Sequence[Query]], Iterator[Page | None]]
+
+
+@dataclass
+class _Position:
+    """How far a read has come: all below `at` is emitted, and of `at` the records in `seen`."""
+
+    at: Instant
+    seen: set[str]
+
+    def take(self, hits: Sequence[Hit]) -> list[Hit]:
+        """The hits not emitted before; the position moves to the last one."""
+        fresh = [
+            hit
+            for hit in hits
+            if hit.updated > self.at or (hit.updated == self.at and hit.id not in self.seen)
+        ]
+        if hits and hits[-1].updated >= self.at:
+            last = hits[-1].updated
+            ids = {hit.id for hit in hits if hit.updated == last}
+            self.seen = ids if last > self.at else self.seen | ids
+            self.at = last
+        return fresh
+
+    def pass_to(self, instant: Instant) -> None:
+        """All below `instant` is emitted."""
+        if instant > self.at:
+            self.at, self.seen = instant, set()
+
+
+class Reader:
+    """Reads ranges of one search, with what it has learnt about how that search answers."""
+
+    def __init__(self, ask: Ask, *, overlap: int = OVERLAP, max_rows: int = MAX_ROWS) -> None:
+        self._ask = ask
+        self._overlap = overlap
+        self._max_rows = max_rows
+        self._max_pages = MAX_PAGES
+        # The longest page seen: the vendor may grant fewer rows than it is asked for.
+        self._granted = 0
+
+    def read(self, lower: Instant, upper: Instant | None, *, ahead: bool) -> Iterator[Batch]:
+        """Every record with `updated_at` in [lower, upper), ascending; no upper: to the end.
+
+        With `ahead`, pages are asked for before the ones in front of them have been answered.
+        Raises UnreadableError.
+        """
+        position = _Position(lower, set())
+        while upper is None or position.at < upper:
+            # (A) From where we are: the page proves everything up to its last timestamp.
+            query = Query(position.at, upper)
+            page = self._one(query)
+            started_at = position.at
+            fresh = position.take(page.hits)
+            if self._is_last(page, query, nothing_new=not fresh):
+                yield Batch(fresh, position.at if upper is None else upper)
+                return
+            yield Batch(fresh, position.at)
+            if position.at == started_at and len(page.hits) >= self._granted:
+                # (C) One instant fills the page.
+                for hits in self._split(Query(position.at, position.at + 1), page):
+                    yield Batch(position.take(hits), position.at)
+                position.pass_to(position.at + 1)
+            elif ahead and (yield from self._read_ahead(position, query, page)):
+                return
+
+    def _read_ahead(
+        self, position: _Position, query: Query, page: Page
+    ) -> Iterator[Batch]:
+        """(B) The pages behind `page`, by number, all asked for at once. Ends with True at the end.
+
+        Page numbers serve to find the rows; that none is missing is proved by timestamps.
+        """
+        queries = self._queries_behind(query, page)
+        for ahead, answer in zip(queries, self._ask(queries), strict=False):
+            if answer is None:
+                self._max_pages = ahead.page - 1
+                return False
+            if not answer.hits:
+                return False
+            first = answer.hits[0].updated
+            if first >= position.at:
+                # Not adjacent to what has been read: records left, or ties lie at the border.
+                yield from self._read_between(position, first + 1)
+            yield Batch(position.take(answer.hits), position.at)
+            if self._is_last(answer, ahead, nothing_new=False):
+                if query.upper is not None:
+                    yield Batch([], query.upper)
+                return True
+        return False
+
+    def _read_between(self, position: _Position, upper: Instant) -> Iterator[Batch]:
+        for batch in self.read(position.at, upper, ahead=False):
+            fresh = position.take(batch.hits)
+            position.pass_to(batch.done_to)
+            yield Batch(fresh, position.at)
+
+    def _queries_behind(self, query: Query, page: Page) -> list[Query]:
+        """Pages 2, 3, ... of a query whose first page is `page`, each overlapping the one before.
+
+        A page number only reaches multiples of the page size. So each page is asked for a little
+        smaller than the one before: its start moves back into it, by at least `overlap` rows.
+        """
+        queries: list[Query] = []
+        end = len(page.hits)
+        if page.total is None or end < self._granted:
+            return queries
+        reach = min(page.total, self._max_rows)
+        while end < reach and len(queries) + 1 < self._max_pages:
+            number = len(queries) + 2
+            size = (end - self._overlap) // (number - 1)
+            end = number * size
+            if size <= 2 * self._overlap or end > self._max_rows:
+                break
+            queries.append(replace(query, page=number, size=size))
+        return queries
+
+    def _is_last(self, page: Page, query: Query, *, nothing_new: bool) -> bool:
+        """(D) Whether nothing lies behind the page.
+
+        The vendor's word is taken where all it says agrees. Else the length decides: a page
+        shorter than one it granted before is the last, unless it says that there is more; and if
+        that yields nothing new, it is after all.
+        """
+        rows = len(page.hits)
+        if rows == 0:
+            return True
+        end = query.offset + rows
+        says_more = page.promises_more or (page.total is not None and page.total > end)
+        if not says_more and page.total == end and rows < min(query.size, page.size or query.size):
+            return True
+        return rows < min(self._granted, query.size) and (not says_more or nothing_new)
+
+    def _split(self, query: Query, page: Page) -> Iterator[Sequence[Hit]]:
+        """(C) All records of one instant, of which `page` is a full page.
+
+        Halved by `created_at` until each part fits a page: that is exact in any order and while
+        records leave, for each part is one answer.
+        """
+        pivot = _median_created(page.hits)
+        if pivot is None:
+            yield from self._by_number(query)
+            return
+        for half in (replace(query, created_to=pivot), replace(query, created_from=pivot)):
+            answer = self._one(half)
+            yield answer.hits
+            if len(answer.hits) >= self._granted:
+                yield from self._split(half, answer)
+
+    def _by_number(self, query: Query) -> Iterator[Sequence[Hit]]:
+        """(E) Records that share `updated_at` and `created_at`, page by page, in rounds.
+
+        They are all read when as many distinct ones were seen as the vendor counts (anew whenever
+        its count changes), or, should the count be wrong, when a second round shows no row twice
+        and no new one. Raises UnreadableError if they lie deeper than a search can be read.
+        """
+        seen: set[str] = set()
+        total: int | None = None
+        for _ in range(MAX_ROUNDS):
+            known = len(seen)
+            rows: list[str] = []
+            for number in range(1, self._max_pages + 1):
+                page = next(self._ask([replace(query, page=number)]))
+                if page is None or len(rows) >= self._max_rows:
+                    raise self._unreadable(query, total, len(seen))
+                if page.total != total:
+                    total, seen, known = page.total, set(), 0
+                ids = [hit.id for hit in page.hits]
+                rows.extend(ids)
+                seen.update(ids)
+                yield page.hits
+                if len(ids) < self._granted:
+                    break
+            shown_once = len(set(rows)) == len(rows)
+            if len(seen) == total or (shown_once and len(seen) == known):
+                return
+        raise self._unreadable(query, total, len(seen))
+
+    def _unreadable(self, query: Query, total: int | None, seen: int) -> UnreadableError:
+        msg = (
+            f"{total} records share updated_at {format_instant(query.lower)} and one created_at; "
+            f"{seen} of them could be read. Kustomer serves at most {self._max_rows} rows and "
+            f"{MAX_PAGES} pages of a search, and no narrower search tells these records apart."
+        )
+        return UnreadableError(msg)
+
+    def _one(self, query: Query) -> Page:
+        page = next(self._ask([query]))
+        if page is None:
+            msg = "Kustomer refused the first page of a search."
+            raise UnreadableError(msg)
+        self._granted = max(self._granted, len(page.hits))
+        return page
+
+
+def _median_created(hits: Sequence[Hit]) -> Instant | None:
+    """A `created_at` with records on both sides of it, or None if there is none."""
+    created = [hit.created for hit in hits]
+    known = sorted(instant for instant in created if instant is not None)
+    if len(known) < len(created) or not known or known[0] == known[-1]:
+        return None
+    middle = known[len(known) // 2]
+    return middle if middle > known[0] else next(one for one in known if one > middle)

@@ -1,0 +1,78 @@
+"""One JSON:API resource in, one flat snake_case row out. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+Row = dict[str, Any]
+
+# Where a capitalised word begins, and where a run of small letters or digits ends.
+_WORD = re.compile("(.)([A-Z][a-z]+)")
+_HUMP = re.compile("([a-z0-9])([A-Z])")
+
+# `sla` is an attribute; the relationship of that name has always been the column `sla_data`.
+_RELATIONSHIP_COLUMNS = {"sla": "sla_data"}
+
+
+# Bounded: the keys of open objects are chosen by users and channels.
+@lru_cache(maxsize=2**16)
+def snake_case(name: str) -> str:
+    """`firstName` -> `first_name`, as the retired connector spelled it: it touches nothing else."""
+    return _HUMP.sub(r"\1_\2", _WORD.sub(r"\1_\2", name)).lower()
+
+
+def flatten(resource: Mapping[str, Any]) -> Row:
+    """A resource `{type, id, attributes, relationships, links}` as a flat row.
+
+    Attributes are lifted to the top, and of each relationship its `data`, under its name. Every
+    key at every depth is in snake_case; where two keys would collide, both keep their spelling.
+    A relationship's column that an attribute already has, gets the ending `_data`.
+    Shapes: https://developer.kustomer.com/api.
+    """
+    row = _snake_cased(resource["attributes"])
+    for name, value in resource.items():
+        if name == "relationships":
+            for column, data in _related(value or {}):
+                row[column if column not in row else f"{column}_data"] = data
+        elif name != "attributes":
+            column = snake_case(name)
+            if column in row:
+                row[f"attribute_{column}"] = row[column]
+            row[column] = _snake_cased(value) if isinstance(value, dict) else value
+    return row
+
+
+def _related(relationships: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    columns = []
+    for name, value in relationships.items():
+        if isinstance(value, list):
+            data: Any = value
+        elif isinstance(value, dict) and "data" in value:
+            data = value["data"]
+        else:
+            continue  # null, or nothing but links to follow
+        column = snake_case(name)
+        columns.append((_RELATIONSHIP_COLUMNS.get(column, column), _value(data)))
+    return columns
+
+
+def _snake_cased(value: Mapping[str, Any]) -> Row:
+    row = {snake_case(key): _value(item) for key, item in value.items()}
+    if len(row) == len(value):
+        return row
+    names = [snake_case(key) for key in value]
+    return {
+        key if names.count(name) > 1 else name: _value(item)
+        for (key, item), name in zip(value.items(), names, strict=True)
+    }
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, dict):
+        return _snake_cased(value)
+    if isinstance(value, list):
+        return [_value(item) for item in value]
+    return value

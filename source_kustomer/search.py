@@ -1,0 +1,285 @@
+"""Streams that are searched: windows of `updated_at` by POST, read ahead, emitted in order."""
+
+from __future__ import annotations
+
+import heapq
+from abc import ABC
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property, partial
+from itertools import islice
+from typing import Any, ClassVar
+from urllib.parse import parse_qsl, urlsplit
+
+import orjson
+import requests
+from airbyte_cdk.models import SyncMode
+from airbyte_cdk.sources.streams.http.error_handlers import ErrorResolution, ResponseAction
+
+from http_source import BrokenBodyError, parsed_body
+from source_kustomer.api import KustomerStream, config_failure, error_text, system_error
+from source_kustomer.paging import PAGE_SIZE, Batch, Hit, Page, Query, Reader, UnreadableError
+from source_kustomer.rows import Row, flatten
+from source_kustomer.state import Bookmark
+from source_kustomer.timeline import (
+    HORIZON,
+    SETTLING,
+    Instant,
+    Span,
+    format_instant,
+    parse_instant,
+    spans,
+)
+
+# A `Date` header is cut to whole seconds and a request takes some: less is no difference.
+_CLOCK_PRECISION: Instant = 5 * 1000
+# Pages in flight or waiting to be emitted, per stream: they bound the memory, and at 500 rows
+# each they keep one core busy up to a latency of about one second.
+_PAGES_AHEAD = 6
+
+
+class SearchStream(KustomerStream, ABC):
+    """Records found by `POST /v1/customers/search`, read exactly and in order of `updated_at`.
+
+    https://developer.kustomer.com/docs/concepts/search. timeline.py says which part of the past
+    is read from which search, paging.py how a part is read completely; here it meets the wire.
+    """
+
+    role = "org.permission.search.create (or org.user.search.read)"
+    http_method = "POST"
+    # A state after every page: it never says more than what was emitted before it.
+    state_checkpoint_interval = PAGE_SIZE
+    query_context: ClassVar[str]
+    # Whether the archive search knows this kind of record (all but notes, says the OpenAPI).
+    has_archive: ClassVar[bool] = True
+
+    def path(
+        self,
+        *,
+        stream_state: Mapping[str, Any] | None = None,
+        stream_slice: Mapping[str, Any] | None = None,
+        next_page_token: Mapping[str, Any] | None = None,
+    ) -> str:
+        """The normal search or the archive's."""
+        archive = (next_page_token or {}).get("archive")
+        return "customers/archive/search" if archive else "customers/search"
+
+    def request_params(
+        self,
+        stream_state: Mapping[str, Any] | None,
+        stream_slice: Mapping[str, Any] | None = None,
+        next_page_token: Mapping[str, Any] | None = None,
+    ) -> MutableMapping[str, Any]:
+        """Page number and size; the token is `{"query": Query, "archive": bool}`."""
+        query: Query = (next_page_token or {})["query"]
+        return {"page": query.page, "pageSize": query.size}
+
+    def request_body_json(
+        self,
+        stream_state: Mapping[str, Any] | None,
+        stream_slice: Mapping[str, Any] | None = None,
+        next_page_token: Mapping[str, Any] | None = None,
+    ) -> Mapping[str, Any]:
+        """The criteria; timestamps are sent in UTC, which Kustomer never shifts."""
+        query: Query = (next_page_token or {})["query"]
+        bounds = (
+            ("updated_at", "gte", query.lower),
+            ("updated_at", "lt", query.upper),
+            ("created_at", "gte", query.created_from),
+            ("created_at", "lt", query.created_to),
+        )
+        body: dict[str, Any] = {
+            "queryContext": self.query_context,
+            "and": [
+                {f"{self.query_context}_{attribute}": {operator: format_instant(bound)}}
+                for attribute, operator, bound in bounds
+                if bound is not None
+            ],
+            "sort": [{f"{self.query_context}_updated_at": "asc"}],
+        }
+        if self._config.include_deleted:
+            body["includeDeleted"] = True
+        return body
+
+    def read_records(
+        self,
+        sync_mode: SyncMode,
+        cursor_field: list[str] | None = None,
+        stream_slice: Mapping[str, Any] | None = None,
+        stream_state: Mapping[str, Any] | None = None,
+    ) -> Iterable[Row]:
+        """Flat rows, ascending by `updated_at`; the state follows page by page."""
+        full_refresh = sync_mode is SyncMode.full_refresh
+        start = self._resume_point(sync_mode)
+        now, batches = self._begin(start, open_end=full_refresh)
+        settled = now - SETTLING
+        self._log_unreachable(start, now)
+        for batch in batches:
+            for hit in batch.hits:
+                yield flatten(hit.resource)
+            self._saved = Bookmark(
+                min(batch.done_to, max(settled, start)), unfinished=full_refresh
+            ).as_state()
+        self._saved = Bookmark(max(settled, start)).as_state()
+
+    def probe(self) -> None:
+        """One search for one record; raises what a sync would run into."""
+        self._answer(Query(self._config.start, None, size=1), archive=False)
+
+    def _begin(self, start: Instant, *, open_end: bool) -> tuple[Instant, Iterator[Batch]]:
+        """The moment that counts as now, and the reading, whose first answer is in.
+
+        That answer tells Kustomer's clock. If it turns out to be behind ours, the reading begins
+        again from the corrected moment; nothing has been emitted by then.
+        """
+        while True:
+            now = self._clock.now()
+            batches = self._read(start, now, open_end=open_end)
+            first = next(batches, None)
+            if self._clock.now() >= now - _CLOCK_PRECISION:
+                return now, iter(()) if first is None else _chain(first, batches)
+
+    def _read(self, start: Instant, now: Instant, *, open_end: bool) -> Iterator[Batch]:
+        search = Reader(partial(self._answers, archive=False))
+        archive = Reader(partial(self._answers, archive=True))
+        with_archive = self.has_archive and self._config.include_archived
+        try:
+            for span in spans(start, now, archive=with_archive, open_end=open_end):
+                if not span.archive:
+                    yield from search.read(span.lower, span.upper, ahead=span.upper is not None)
+                elif not span.search:
+                    yield from archive.read(span.lower, span.upper, ahead=True)
+                else:
+                    yield from _read_both(search, archive, span)
+        except UnreadableError as error:
+            raise system_error(f"Stream {self.name}: {error}") from error
+
+    def _answers(self, queries: Sequence[Query], *, archive: bool) -> Iterator[Page | None]:
+        if len(queries) == 1:
+            yield self._answer(queries[0], archive=archive)
+            return
+        waiting = iter(queries)
+        ask = partial(self._pool.submit, self._answer, archive=archive)
+        pages: deque[Future[Page | None]] = deque(map(ask, islice(waiting, _PAGES_AHEAD)))
+        try:
+            while pages:
+                page = pages.popleft().result()
+                pages.extend(map(ask, islice(waiting, 1)))
+                yield page
+        finally:
+            for future in pages:
+                future.cancel()
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(_PAGES_AHEAD, thread_name_prefix=f"kustomer-{self.name}")
+
+    def _answer(self, query: Query, *, archive: bool) -> Page | None:
+        response = self._get({"query": query, "archive": archive})
+        page: Page | None = parsed_body(response) if response.ok else None
+        return page
+
+    def open_body(self, response: requests.Response, body: Any) -> Page:
+        """A page of a search, checked to be what it was asked for: complete, in range, in order."""
+        super().open_body(response, body)
+        meta = body.get("meta") or {}
+        if meta.get("timed_out") is True:
+            msg = "the search timed out (meta.timed_out), so its rows may be incomplete"
+            raise BrokenBodyError(msg)
+        try:
+            hits = [
+                Hit(resource["id"], parse_instant(resource["attributes"]["updatedAt"]), resource)
+                for resource in body["data"]
+            ]
+        except (KeyError, TypeError, ValueError):
+            msg = "expected a timestamp under 'attributes.updatedAt' of every resource"
+            raise BrokenBodyError(msg) from None
+        updated = [hit.updated for hit in hits]
+        if any(later < earlier for earlier, later in zip(updated, updated[1:], strict=False)):
+            msg = "expected rows ascending by updatedAt"
+            raise BrokenBodyError(msg)
+        _check_bounds(orjson.loads(response.request.body or b"{}"), hits)
+        links = body.get("links") or {}
+        total, size = meta.get("total"), meta.get("pageSize")
+        return Page(
+            hits,
+            total if isinstance(total, int) else None,
+            size if isinstance(size, int) else None,
+            promises_more=bool(links.get("next")),
+        )
+
+    def refusal(self, response: requests.Response) -> ErrorResolution | None:
+        """A page too deep is no failure, and a refusing archive can be done without."""
+        asked = urlsplit(str(response.request.url))
+        page = int(dict(parse_qsl(asked.query)).get("page", "1"))
+        if page > 1 and response.status_code in (400, 404):
+            # Kustomer's links promise pages that it does not serve (reference: search depth).
+            return ErrorResolution(ResponseAction.IGNORE, None, None)
+        meaning = super().refusal(response)
+        if not asked.path.endswith("/archive/search"):
+            return meaning
+        text = meaning.error_message if meaning else error_text(response)
+        return config_failure(
+            f"Kustomer refused the search of its archive (HTTP {response.status_code}): {text} "
+            "If your key reads everything else, set 'Include archived records' (include_archived) "
+            "to false to sync without records older than two years."
+        )
+
+    def _log_unreachable(self, start: Instant, now: Instant) -> None:
+        horizon = now - HORIZON
+        if start >= horizon or (self.has_archive and self._config.include_archived):
+            return
+        reason = "has no archive" if not self.has_archive else "is read without its archive"
+        self.logger.warning(
+            "Stream %s %s: Kustomer's search does not return what was last updated before %s.",
+            self.name,
+            reason,
+            format_instant(horizon)[:10],
+        )
+
+
+def _read_both(search: Reader, archive: Reader, span: Span) -> Iterator[Batch]:
+    """The seam: each stretch is read from the normal search and then from the archive.
+
+    Ascending across both; what both return is emitted once.
+    """
+    read_to = span.lower
+    seen: set[str] = set()
+    for batch in search.read(span.lower, span.upper, ahead=False):
+        seen = {hit.id for hit in batch.hits} | seen
+        found = deque(batch.hits)
+        if batch.done_to > read_to:
+            for archived in archive.read(read_to, batch.done_to, ahead=False):
+                before = [found.popleft() for _ in _while_below(found, archived.done_to)]
+                fresh = [hit for hit in archived.hits if hit.id not in seen]
+                merged = heapq.merge(before, fresh, key=lambda hit: hit.updated)
+                yield Batch(list(merged), archived.done_to)
+            read_to = batch.done_to
+            seen = {hit.id for hit in batch.hits if hit.updated >= read_to}
+        yield Batch(list(found), batch.done_to)
+
+
+def _while_below(hits: deque[Hit], instant: Instant) -> Iterator[None]:
+    while hits and hits[0].updated < instant:
+        yield None
+
+
+def _check_bounds(asked: Mapping[str, Any], hits: Sequence[Hit]) -> None:
+    """Raise BrokenBodyError unless every hit is within the bounds that the request sent."""
+    for criterion in asked.get("and", []):
+        ((attribute, ((operator, bound),)),) = (
+            (name, tuple(condition.items())) for name, condition in criterion.items()
+        )
+        limit = parse_instant(bound)
+        by_creation = attribute.endswith("_created_at")
+        for hit in hits:
+            value = hit.created if by_creation else hit.updated
+            if value is None or (value < limit if operator == "gte" else value >= limit):
+                msg = f"expected {attribute} {operator} {bound}, got record {hit.id}"
+                raise BrokenBodyError(msg)
+
+
+def _chain(first: Batch, rest: Iterator[Batch]) -> Iterator[Batch]:
+    yield first
+    yield from rest

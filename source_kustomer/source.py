@@ -1,0 +1,99 @@
+"""The front door of the Kustomer source: its check and its streams."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from airbyte_cdk.models import AirbyteMessage, AirbyteStateMessage, ConfiguredAirbyteCatalog
+from airbyte_cdk.sources import AbstractSource
+from airbyte_cdk.sources.streams import Stream
+from airbyte_cdk.utils.traced_exception import AirbyteTracedException
+
+from http_source import HttpSourceMixin, config_error, launch
+from source_kustomer.api import CurrentToken, KustomerStream, VendorClock
+from source_kustomer.config import KustomerConfig
+from source_kustomer.state import state_messages
+from source_kustomer.streams import (
+    Conversations,
+    Customers,
+    Kobjects,
+    Messages,
+    Notes,
+    Shortcuts,
+    Tags,
+    Teams,
+    Users,
+)
+
+STREAMS: tuple[type[KustomerStream], ...] = (
+    Conversations,
+    Customers,
+    Kobjects,
+    Messages,
+    Notes,
+    Shortcuts,
+    Tags,
+    Teams,
+    Users,
+)
+
+
+class SourceKustomer(HttpSourceMixin, AbstractSource):
+    """Reads a Kustomer organisation: five searches and four lists, incremental on updated_at."""
+
+    config_class = KustomerConfig
+    documentation_url = "https://developer.kustomer.com/api"
+
+    def streams(self, config: Mapping[str, Any]) -> list[Stream]:
+        """The nine streams; they share what they learn of Kustomer's clock."""
+        parsed, clock = KustomerConfig.from_mapping(config), VendorClock()
+        return [stream(parsed, clock) for stream in STREAMS]
+
+    def probe(self, config: Mapping[str, Any]) -> None:
+        """One search for one customer: it proves the host, the key and the right to search."""
+        parsed = KustomerConfig.from_mapping(config)
+        try:
+            Customers(parsed, max_tries=2).probe()
+        except AirbyteTracedException as refused:
+            if not CurrentToken(parsed, max_tries=1).is_accepted():
+                raise
+            message = (
+                f"Kustomer accepts this API key, but not for searching ({refused.message}). Give "
+                f"the key the role {Customers.role}: roles are fixed when a key is made, so make "
+                "a new one under Settings > Security > API Keys."
+            )
+            raise config_error(message) from refused
+
+    def unreachable(self, config: Mapping[str, Any], error: AirbyteTracedException) -> str:
+        """The vendor or the way to it is down: name the host, and what to look at."""
+        host = KustomerConfig.from_mapping(config).host
+        return (
+            f"Kustomer could not be asked at {host}. Check the subdomain or region in that "
+            f"address and the network (firewall, proxy), or try again later. ({error.message})"
+        )
+
+    @classmethod
+    def read_state(cls, state_path: str) -> list[AirbyteStateMessage]:
+        """A state file of any shape that this source or its predecessor wrote."""
+        saved = json.loads(Path(state_path).read_text(encoding="utf-8")) if state_path else None
+        return state_messages(saved, [stream.name for stream in STREAMS])
+
+    def read(
+        self,
+        logger: Any,
+        config: Mapping[str, Any],
+        catalog: ConfiguredAirbyteCatalog,
+        state: list[AirbyteStateMessage] | None = None,
+    ) -> Iterator[AirbyteMessage]:
+        """As every source, but a state of the retired connector is heeded here too."""
+        names = [stream.name for stream in STREAMS]
+        yield from super().read(logger, config, catalog, state_messages(state, names))
+
+
+def run() -> None:
+    """The console script `source-kustomer`."""
+    launch(SourceKustomer(), sys.argv[1:])
