@@ -33,7 +33,7 @@ _GRAVEST_FIRST = (
 
 
 class HttpSourceMixin(AbstractSource):
-    """Stands left of `AbstractSource`: a source names its config model and docs, and its streams."""
+    """Stands left of `AbstractSource`; the source names its config model, docs and streams."""
 
     config_class: ClassVar[type[SourceConfig]]
     documentation_url: ClassVar[str]
@@ -113,7 +113,7 @@ def launch(source: Source, args: list[str]) -> None:
         entrypoint.launch(source, args)
     except SystemExit:
         raise
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - whatever it is, it ends the process
         # An error has been decided on: report it, and do not wait for threads that read ahead and
         # may sleep through a backoff, as the interpreter's own exit would.
         sys.excepthook(*sys.exc_info())

@@ -129,9 +129,7 @@ class CourierStream(BackoffMixin, HttpStream):
             self._ahead = (cursor, self._pool.submit(self._fetch, cursor))
         yield from self.parse_response(response)
         if self.cursor is not None:
-            self.cursor.close_slice(
-                StreamSlice(cursor_slice=following or _COMPLETE, partition={})
-            )
+            self.cursor.close_slice(StreamSlice(cursor_slice=following or _COMPLETE, partition={}))
 
     def _page(self, cursor: str | None) -> requests.Response:
         if self._ahead is not None and self._ahead[0] == cursor:

@@ -51,6 +51,7 @@ class VendorClock:
 class KustomerStream(BackoffMixin, HttpStream, ABC):
     """One stream of JSON:API resources, identified by `id` and ordered by `updated_at`."""
 
+    name: str
     primary_key = "id"
     cursor_field = "updated_at"
     # The role that reading this stream takes, for the sentence that a refusal ends in.

@@ -31,7 +31,7 @@ class ListStream(KustomerStream, ABC):
 
     endpoint: ClassVar[str]
     # The largest page of this endpoint: "most lists 100; users and teams 500" (same page).
-    page_size: ClassVar[int] = 100  # type: ignore[misc]
+    page_size: int = 100
 
     def path(
         self,
@@ -88,8 +88,9 @@ class ListStream(KustomerStream, ABC):
         seen: set[str] = set()
         pages = None
         for _ in range(_MAX_LIST_ROUNDS):
-            known, rows, totals, number = len(seen), 0, set(), 0
-            for number, page in enumerate(islice(self._pages(), pages), start=1):
+            known, rows, number, totals = len(seen), 0, 0, set()
+            for page in islice(self._pages(), pages):
+                number += 1
                 rows += len(page["data"])
                 totals.add((page.get("meta") or {}).get("total"))
                 for resource in page["data"]:

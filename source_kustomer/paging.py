@@ -12,8 +12,10 @@ timestamp has been seen, and a first page also everything before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from math import ceil
 from typing import Any, NamedTuple
 
 from source_kustomer.timeline import Instant, format_instant, parse_instant
@@ -28,9 +30,13 @@ MAX_ROWS = 10_000
 # adjacent although records leave in between. A tie at the border, or more records leaving, costs
 # one more request, nothing else. Measured in benchmarks/results.md.
 OVERLAP = 8
+# How full the parts of a split group of ties shall be on average, so that few are too full.
+_FILL = 0.7
 # Ties that nothing splits are read by page number, again until the vendor's count is reached. An
 # order that is shuffled on every request needs about ten rounds for 10,000 rows (coupon collector).
 MAX_ROUNDS = 40
+# If the count is not to be trusted, so many rounds without a new row are taken for all.
+_IDLE_ROUNDS = 3
 
 
 class UnreadableError(Exception):
@@ -156,7 +162,7 @@ class Reader:
 
     def _read_ahead(
         self, position: _Position, query: Query, page: Page
-    ) -> Iterator[Batch]:
+    ) -> Generator[Batch, None, bool]:
         """(B) The pages behind `page`, by number, all asked for at once. Ends with True at the end.
 
         Page numbers serve to find the rows; that none is missing is proved by timestamps.
@@ -224,45 +230,62 @@ class Reader:
     def _split(self, query: Query, page: Page) -> Iterator[Sequence[Hit]]:
         """(C) All records of one instant, of which `page` is a full page.
 
-        Halved by `created_at` until each part fits a page: that is exact in any order and while
+        Cut by `created_at` until each part fits a page: that is exact in any order and while
         records leave, for each part is one answer.
         """
-        pivot = _median_created(page.hits)
-        if pivot is None:
+        parts = _parts(query, page, self._granted)
+        if not parts:
             yield from self._by_number(query)
             return
-        for half in (replace(query, created_to=pivot), replace(query, created_from=pivot)):
-            answer = self._one(half)
+        for part, answer in zip(parts, self._ask(parts), strict=False):
+            if answer is None:
+                raise self._refused()
             yield answer.hits
-            if len(answer.hits) >= self._granted:
-                yield from self._split(half, answer)
+            if not self._is_whole(part, answer):
+                yield from self._split(part, answer)
+
+    def _is_whole(self, part: Query, page: Page) -> bool:
+        """Whether the page holds all of the part: it is short, and no other page has a row."""
+        if len(page.hits) >= self._granted:
+            return False
+        if page.total is None or page.total <= len(page.hits):
+            return True
+        behind = next(self._ask([replace(part, page=2)]))
+        return behind is None or not behind.hits
 
     def _by_number(self, query: Query) -> Iterator[Sequence[Hit]]:
         """(E) Records that share `updated_at` and `created_at`, page by page, in rounds.
 
         They are all read when as many distinct ones were seen as the vendor counts (anew whenever
-        its count changes), or, should the count be wrong, when a second round shows no row twice
+        its count changes), or, should the count be wrong, when further rounds show no row twice
         and no new one. Raises UnreadableError if they lie deeper than a search can be read.
         """
         seen: set[str] = set()
         total: int | None = None
+        idle_rounds = 0
         for _ in range(MAX_ROUNDS):
             known = len(seen)
             rows: list[str] = []
             for number in range(1, self._max_pages + 1):
                 page = next(self._ask([replace(query, page=number)]))
-                if page is None or len(rows) >= self._max_rows:
+                if page is None:
                     raise self._unreadable(query, total, len(seen))
                 if page.total != total:
-                    total, seen, known = page.total, set(), 0
+                    total, seen, idle_rounds = page.total, set(), 0
                 ids = [hit.id for hit in page.hits]
                 rows.extend(ids)
                 seen.update(ids)
                 yield page.hits
                 if len(ids) < self._granted:
                     break
-            shown_once = len(set(rows)) == len(rows)
-            if len(seen) == total or (shown_once and len(seen) == known):
+            # So deep, an empty page may be a refusal, and a count the largest that is told.
+            too_deep = len(rows) + self._granted > self._max_rows
+            if len(seen) == total and (not too_deep or total < self._max_rows):
+                return
+            idle_rounds += len(seen) == known and (too_deep or len(set(rows)) == len(rows))
+            if idle_rounds == _IDLE_ROUNDS:
+                if too_deep:
+                    break
                 return
         raise self._unreadable(query, total, len(seen))
 
@@ -274,20 +297,42 @@ class Reader:
         )
         return UnreadableError(msg)
 
+    @staticmethod
+    def _refused() -> UnreadableError:
+        msg = "Kustomer refused to serve the first page of a search."
+        return UnreadableError(msg)
+
     def _one(self, query: Query) -> Page:
         page = next(self._ask([query]))
         if page is None:
-            msg = "Kustomer refused the first page of a search."
-            raise UnreadableError(msg)
+            raise self._refused()
         self._granted = max(self._granted, len(page.hits))
         return page
 
 
-def _median_created(hits: Sequence[Hit]) -> Instant | None:
-    """A `created_at` with records on both sides of it, or None if there is none."""
-    created = [hit.created for hit in hits]
+def _parts(query: Query, page: Page, granted: int) -> list[Query]:
+    """The query cut by `created_at` into parts that should each fit a page; [] if nothing cuts it.
+
+    Where the page's ties come in order of creation, it tells nothing of those behind it: it is
+    cut off whole. Else it is a sample of them all.
+    """
+    created = [hit.created for hit in page.hits]
     known = sorted(instant for instant in created if instant is not None)
-    if len(known) < len(created) or not known or known[0] == known[-1]:
-        return None
-    middle = known[len(known) // 2]
-    return middle if middle > known[0] else next(one for one in known if one > middle)
+    one_instant = query.created_from is not None and query.created_to == query.created_from + 1
+    if one_instant or not known or len(known) < len(created):
+        return []
+    if known[0] == known[-1]:
+        # The page shows one instant of creation alone: the others lie around it.
+        cuts = [edge for edge in (known[0], known[0] + 1) if edge != query.created_from]
+        cuts = [edge for edge in cuts if edge != query.created_to]
+    elif created == known:
+        cuts = [known[-1]]
+    else:
+        total = page.total or len(known)
+        count = min(max(2, ceil(total / (_FILL * granted))), len(known))
+        cuts = sorted({known[len(known) * i // count] for i in range(1, count)} - {known[0]})
+        cuts = cuts or [known[-1]]
+    edges = [query.created_from, *cuts, query.created_to]
+    return [
+        replace(query, created_from=lower, created_to=upper) for lower, upper in pairwise(edges)
+    ]

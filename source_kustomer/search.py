@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property, partial
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlsplit
 
@@ -159,9 +159,12 @@ class SearchStream(KustomerStream, ABC):
         if len(queries) == 1:
             yield self._answer(queries[0], archive=archive)
             return
+
+        def ask(query: Query) -> Future[Page | None]:
+            return self._pool.submit(self._answer, query, archive=archive)
+
         waiting = iter(queries)
-        ask = partial(self._pool.submit, self._answer, archive=archive)
-        pages: deque[Future[Page | None]] = deque(map(ask, islice(waiting, _PAGES_AHEAD)))
+        pages = deque(map(ask, islice(waiting, _PAGES_AHEAD)))
         try:
             while pages:
                 page = pages.popleft().result()
@@ -196,7 +199,7 @@ class SearchStream(KustomerStream, ABC):
             msg = "expected a timestamp under 'attributes.updatedAt' of every resource"
             raise BrokenBodyError(msg) from None
         updated = [hit.updated for hit in hits]
-        if any(later < earlier for earlier, later in zip(updated, updated[1:], strict=False)):
+        if any(later < earlier for earlier, later in pairwise(updated)):
             msg = "expected rows ascending by updatedAt"
             raise BrokenBodyError(msg)
         _check_bounds(orjson.loads(response.request.body or b"{}"), hits)

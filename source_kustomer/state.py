@@ -77,7 +77,7 @@ def bookmark(stream: str, state: Mapping[str, Any]) -> Bookmark | None:
 def _garbage(stream: str, value: Any, reason: str) -> Exception:
     return config_error(
         f"The saved state of stream '{stream}' cannot be understood: {value!r} ({reason}). "
-        "Correct it to {\"updated_at\": \"YYYY-MM-DDTHH:MM:SSZ\"}, or clear the stream's state to "
+        'Correct it to {"updated_at": "YYYY-MM-DDTHH:MM:SSZ"}, or clear the stream\'s state to '
         "read it from the start date."
     )
 

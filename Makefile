@@ -1,0 +1,75 @@
+# Everything one does with this project. Needs make and Python 3.11, 3.12 or 3.13; all else goes to .venv/.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help env test demo check fix bench lock image clean
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+SUITABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3 python; do \
+  "$$python" -c '$(SUITABLE)' 2>/dev/null && { echo "$$python"; break; }; done)
+WITH_PYTHON = python='$(PYTHON)'; "$$python" -c '$(SUITABLE)' 2>/dev/null || { \
+  echo "No suitable Python$${python:+ at $$python}: needs 3.11, 3.12 or 3.13 with its venv module." >&2; \
+  echo "Name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3.13" >&2; exit 1; }
+
+RUN := .venv/bin/python -m
+PIP_INSTALL := $(RUN) pip install -qq
+UV_VERSION := 0.13.9
+COMPILE := .uv/bin/uv pip compile --no-config --quiet --universal --python-version 3.11 \
+  --generate-hashes --no-annotate --no-emit-index-url --custom-compile-command "make lock"
+SOURCE ?= courier kustomer
+
+help: ## list the commands (this)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+
+env: .venv/.project ## make .venv/ with the locked packages, once
+
+test: check ## lint, types and all tests
+	$(RUN) pytest
+
+demo: env ## run both sources against the fake vendor
+	@$(RUN) integration_tests.demo
+
+check: env ## lint and types; changes nothing
+	$(RUN) ruff check
+	$(RUN) ruff format --check
+	$(RUN) mypy
+
+fix: env ## let ruff mend and format what it can
+	$(RUN) ruff check --fix
+	$(RUN) ruff format
+
+bench: env ## run the benchmarks
+	$(RUN) benchmarks $(ARGS)
+
+lock: .uv/.ready ## follow pyproject.toml in requirements/ (ARGS=--upgrade moves all)
+	$(COMPILE) $(ARGS) --output-file requirements/run.txt pyproject.toml
+	$(COMPILE) $(ARGS) --output-file requirements/test.txt --constraint requirements/run.txt \
+	  --group test pyproject.toml
+
+image: ## build the Docker images (SOURCE=courier or kustomer for one)
+	@for source in $(SOURCE); do \
+	  echo "Building airbyte/source-$$source:dev"; \
+	  docker build --build-arg SOURCE=$$source --tag airbyte/source-$$source:dev . || exit 1; \
+	done
+
+clean: ## remove all that was made here
+	rm -rf .venv .uv build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.packages: requirements/test.txt
+	@$(WITH_PYTHON); echo "Making .venv with $$("$$python" --version)"; "$$python" -m venv --clear .venv
+	@echo "Installing the locked packages, about a minute"
+	@$(PIP_INSTALL) --require-hashes --requirement requirements/test.txt
+	@touch $@
+
+.venv/.project: .venv/.packages pyproject.toml
+	@echo "Installing the project, editable"
+	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.uv/.ready: Makefile
+	@$(WITH_PYTHON); "$$python" -m venv --clear .uv
+	@.uv/bin/python -m pip install -qq uv==$(UV_VERSION)
+	@touch $@

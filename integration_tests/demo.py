@@ -1,0 +1,263 @@
+"""Both sources from end to end, as Airbyte runs them, against the fake vendor: no account needed.
+
+Every command is a process of its own and every line it prints is checked. Run it with `make demo`.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+import requests
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIGS = {
+    "courier": {"api_key": "courier-demo-key"},
+    "kustomer": {"api_token": "kustomer-demo-token", "start_date": "2015-01-01"},
+}
+# What the vendor is told to hold, and so what a first read has to bring.
+SEARCH_ROWS, LIST_ROWS, COURIER_ROWS = 3000, 60, 500
+LISTS = ("users", "teams", "tags", "shortcuts")
+READY_SECONDS = 20
+COMMAND_SECONDS = 90
+
+Message = dict[str, Any]
+
+
+class DemoError(Exception):
+    """A sentence on what is not as it should be."""
+
+
+@dataclass
+class Tally:
+    """What one stream sent in one read."""
+
+    records: int = 0
+    states: int = 0
+    status: str = "none"
+    began: float = 0.0
+    seconds: float = 0.0
+    ids: set[str] = field(default_factory=set)
+    last_state: Message | None = None
+
+
+def main() -> int:
+    """Run the demo; returns the exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    began = time.monotonic()
+    try:
+        with tempfile.TemporaryDirectory() as name, fake_vendor(Path(name)) as url:
+            print(f"The fake vendor listens on {url}.\n")
+            courier(Path(name), url)
+            kustomer(Path(name), url)
+    except DemoError as error:
+        print(f"\nFAILED: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        return 130
+    print(f"All as it should be, in {time.monotonic() - began:.0f} s.")
+    return 0
+
+
+def courier(place: Path, url: str) -> None:
+    """Ask Courier's source all it can answer."""
+    config, catalog = introduce("courier", place, url)
+    print("courier read, full refresh:")
+    tallies = read("courier", "--config", config, "--catalog", catalog)
+    show(tallies)
+    expect(tallies, {"messages": COURIER_ROWS})
+
+
+def kustomer(place: Path, url: str) -> None:
+    """Ask Kustomer's source all it can answer, and read once more from where it stopped."""
+    config, catalog = introduce("kustomer", place, url)
+    print("kustomer read, first sync:")
+    tallies = read("kustomer", "--config", config, "--catalog", catalog)
+    show(tallies)
+    rows = {name: LIST_ROWS if name in LISTS else SEARCH_ROWS for name in tallies}
+    expect(tallies, rows | {"notes": notes_within_reach(url)})
+
+    state = place / "state.json"
+    state.write_text(json.dumps([tally.last_state for tally in tallies.values()]))
+    print("kustomer read, next sync from the states of the first, nothing having changed:")
+    again = read("kustomer", "--config", config, "--catalog", catalog, "--state", state)
+    show(again)
+    for name, tally in again.items():
+        if tally.records * 10 > tallies[name].records:
+            raise DemoError(f"{name}: {tally.records} records again, although nothing changed.")
+
+
+def notes_within_reach(url: str) -> int:
+    """Ask how many notes can be found: the archive, where old rows go, has no notes."""
+    answered = requests.post(
+        f"{url}/v1/customers/search",
+        params={"pageSize": 1},
+        json={"queryContext": "note"},
+        headers={"authorization": f"Bearer {CONFIGS['kustomer']['api_token']}"},
+        timeout=10,
+    )
+    total: int = answered.json()["meta"]["total"]
+    return total
+
+
+def introduce(source: str, place: Path, url: str) -> tuple[Path, Path]:
+    """Run spec, check and discover; returns the paths of a config and a configured catalog."""
+    config, catalog = place / f"{source}.json", place / f"{source}_catalog.json"
+    config.write_text(json.dumps(CONFIGS[source] | {"api_url": url}))
+
+    fields = answer(source, "SPEC", "spec")["connectionSpecification"]["properties"]
+    print(f"{source} spec: {len(fields)} fields")
+    status = answer(source, "CONNECTION_STATUS", "check", "--config", config)
+    print(f"{source} check: {status['status']}")
+    if status["status"] != "SUCCEEDED":
+        raise DemoError(f"{source} check says: {status.get('message')}")
+    streams = answer(source, "CATALOG", "discover", "--config", config)["streams"]
+    print(f"{source} discover: {len(streams)} streams")
+
+    catalog.write_text(json.dumps({"streams": [configured(stream) for stream in streams]}))
+    return config, catalog
+
+
+def configured(stream: Message) -> Message:
+    """Choose a stream: incremental if it can be."""
+    incremental = "incremental" in stream["supported_sync_modes"]
+    return {
+        "stream": stream,
+        "sync_mode": "incremental" if incremental else "full_refresh",
+        "destination_sync_mode": "append",
+        "cursor_field": stream.get("default_cursor_field"),
+        "primary_key": stream.get("source_defined_primary_key"),
+    }
+
+
+def read(source: str, *arguments: str | Path) -> dict[str, Tally]:
+    """Read all chosen streams and count what comes."""
+    tallies: dict[str, Tally] = {}
+    with closing(messages(source, "read", *arguments)) as arriving:
+        for message in arriving:
+            match message:
+                case {"record": {"stream": name, "data": data}}:
+                    tallies[name].records += 1
+                    tallies[name].ids.add(data["id"])
+                case {"state": {"stream": {"stream_descriptor": {"name": name}} as state}}:
+                    tallies[name].states += 1
+                    tallies[name].last_state = {"type": "STREAM", "stream": state}
+                case {"trace": {"stream_status": {"stream_descriptor": {"name": name}} as said}}:
+                    tally = tallies.setdefault(name, Tally(began=time.monotonic()))
+                    tally.status = said["status"]
+                    tally.seconds = time.monotonic() - tally.began
+    return tallies
+
+
+def expect(tallies: dict[str, Tally], rows: dict[str, int]) -> None:
+    """Every stream is complete and brought each of the vendor's rows."""
+    for name, wanted in rows.items():
+        tally = tallies.get(name, Tally())
+        if tally.status != "COMPLETE":
+            raise DemoError(f"{name}: status {tally.status}, not COMPLETE.")
+        if len(tally.ids) != wanted:
+            raise DemoError(f"{name}: {len(tally.ids)} distinct rows; the vendor has {wanted}.")
+
+
+def show(tallies: dict[str, Tally]) -> None:
+    """Print a line per stream, and the total."""
+    rows = [
+        (name, f"{tally.records:,}", f"{tally.states:,}", tally.status, f"{tally.seconds:.2f}")
+        for name, tally in tallies.items()
+    ]
+    records, states, seconds = (
+        sum(getattr(tally, what) for tally in tallies.values())
+        for what in ("records", "states", "seconds")
+    )
+    head = ("stream", "records", "states", "status", "seconds")
+    for row in (head, *rows, ("total", f"{records:,}", f"{states:,}", "", f"{seconds:.2f}")):
+        print("  {:<14}{:>8}{:>8}  {:<10}{:>8}".format(*row))
+    print()
+
+
+def answer(source: str, kind: str, command: str, *arguments: str | Path) -> Message:
+    """Run a command that answers with one message of a kind; returns that message's content."""
+    content = {"SPEC": "spec", "CONNECTION_STATUS": "connectionStatus", "CATALOG": "catalog"}[kind]
+    found = [m[content] for m in messages(source, command, *arguments) if m["type"] == kind]
+    if len(found) != 1:
+        raise DemoError(f"{source} {command} gave {len(found)} {kind} messages instead of one.")
+    answered: Message = found[0]
+    return answered
+
+
+def messages(source: str, command: str, *arguments: str | Path) -> Generator[Message]:
+    """Run one command of a source; yields its messages as they come."""
+    program = [sys.executable, str(ROOT / f"main_{source}.py"), command, *map(str, arguments)]
+    error = ""
+    with running(program, stdout=subprocess.PIPE) as process:
+        watchdog = threading.Timer(COMMAND_SECONDS, process.kill)
+        watchdog.start()
+        try:
+            for text in process.stdout or ():
+                message = parsed(text, f"{source} {command}")
+                if message["type"] == "TRACE" and "error" in message["trace"]:
+                    error = message["trace"]["error"]["message"]
+                yield message
+            code = process.wait()
+        finally:
+            watchdog.cancel()
+    if code or error:
+        raise DemoError(f"{source} {command} ended with exit code {code}: {error or 'no reason'}")
+
+
+def parsed(text: bytes, program: str) -> Message:
+    """Read one line of output as a message."""
+    try:
+        message: Message = orjson.loads(text)
+    except ValueError:
+        message = {}
+    if not (isinstance(message, dict) and "type" in message):
+        raise DemoError(f"{program} printed a line that is no message: {text[:200]!r}")
+    return message
+
+
+@contextmanager
+def fake_vendor(place: Path) -> Iterator[str]:
+    """Serve both vendors for as long as the block lasts; yields their base URL."""
+    ready, log = place / "ready", place / "vendor.log"
+    program = [sys.executable, "-m", "integration_tests.fake_vendor", "--port", "0"]
+    program += ["--ready-file", str(ready), "--rows", str(SEARCH_ROWS)]
+    program += ["--list-rows", str(LIST_ROWS), "--courier-rows", str(COURIER_ROWS)]
+    with log.open("wb") as out, running(program, cwd=ROOT, stdout=out, stderr=out) as process:
+        deadline = time.monotonic() + READY_SECONDS
+        while not (ready.exists() and ready.read_text().strip()):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise DemoError(f"The fake vendor did not start.\n{log.read_text()}")
+            time.sleep(0.05)
+        yield ready.read_text().strip()
+
+
+@contextmanager
+def running(program: list[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process that is gone when the block is left, however it is left."""
+    process = subprocess.Popen(program, **options)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""What every unit test runs under: no network, no real sleep, and vendors that answer at the wire.
+
+    def test_...(requests_mock, answer, waits):
+        vendor = Courier(rows=25)
+        answer(requests_mock, "https://api.courier.com", vendor)
+        output = read(SourceCourier(), {"api_key": vendor.key}, catalog)
+        assert waits == []
+
+No test sleeps or reaches the network, whether or not it names these fixtures. `check` runs the
+verb for which the CDK's test kit has no function of its own.
+"""
+
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import requests_mock as wire
+from airbyte_cdk.sources import Source
+from airbyte_cdk.test import entrypoint_wrapper
+
+from integration_tests.fake_vendor import Clock, Reply, Request
+from integration_tests.fake_vendor.wire import Vendor
+
+Answer = Callable[[wire.Mocker, str, Vendor], None]
+Check = Callable[[Source, Mapping[str, Any]], entrypoint_wrapper.EntrypointOutput]
+
+
+class Waits(list[float]):
+    """The seconds of every wait so far, in order, from all threads.
+
+    Nothing sleeps, but the `clocks` of the answering vendors move on by each wait, so a rate
+    limit that was waited for is lifted.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clocks: list[Clock] = []
+        self._lock = threading.Lock()
+
+    def sleep(self, seconds: float) -> None:
+        """Stand in for `time.sleep`; sleeping 0 seconds, as the CDK does too, is no wait."""
+        with self._lock:
+            if not seconds:
+                return
+            self.append(seconds)
+            for clock in self.clocks:
+                clock.advance(seconds)
+
+
+@pytest.fixture(autouse=True)
+def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
+    """Every `time.sleep` of the test returns at once and is recorded here."""
+    recorded = Waits()
+    monkeypatch.setattr(time, "sleep", recorded.sleep)
+    return recorded
+
+
+@pytest.fixture(autouse=True)
+def _no_network(requests_mock: wire.Mocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that no test answers raises NoMockAddress, a ConnectionError, at once.
+
+    As on a real connection, a response's request is the very object that was sent, on every try;
+    requests-mock would make a new one each time.
+    """
+    mocked = wire.Adapter.send
+
+    def send(adapter: wire.Adapter, request: requests.PreparedRequest, **kwargs: Any) -> Any:
+        response = mocked(adapter, request, **kwargs)
+        response.request = request
+        return response
+
+    monkeypatch.setattr(wire.Adapter, "send", send)
+
+
+@pytest.fixture
+def answer(waits: Waits) -> Answer:
+    """Let a vendor answer all requests below a base URL: `answer(requests_mock, url, vendor)`.
+
+    The vendor is anything with `handle(Request) -> Reply`, such as a `Courier` or a `Kustomer` of
+    the fake vendor, whose journal then holds what was asked. Called again for the same URL it
+    replaces the vendor. Broken connections are realised as requests reports them: a "reset" as
+    ConnectionError, a "truncate" as ChunkedEncodingError. Delays are not waited for.
+    """
+
+    def answer(requests_mock: wire.Mocker, base_url: str, vendor: Vendor) -> None:
+        clock = getattr(vendor, "clock", None)
+        if isinstance(clock, Clock) and clock not in waits.clocks:
+            waits.clocks.append(clock)
+
+        def content(request: requests.PreparedRequest, context: wire.response._Context) -> bytes:
+            body = request.body or b""
+            reply: Reply = vendor.handle(
+                Request.from_target(
+                    str(request.method),
+                    str(request.url),
+                    dict(request.headers),
+                    body.encode() if isinstance(body, str) else body,
+                )
+            )
+            if reply.fault == "reset":
+                raise requests.ConnectionError("Connection reset by peer", request=request)
+            if reply.fault == "truncate":
+                raise requests.exceptions.ChunkedEncodingError("Response ended prematurely")
+            context.status_code = reply.status
+            context.headers.update(reply.headers)
+            return reply.body
+
+        below = re.compile(re.escape(base_url.rstrip("/")) + r"(/|$|\?)")
+        requests_mock.register_uri(wire.ANY, below, content=content)
+
+    return answer
+
+
+@pytest.fixture
+def check(tmp_path: Path) -> Check:
+    """Run `check` as the platform does: `check(source, config).connection_status_messages`."""
+
+    def check(source: Source, config: Mapping[str, Any]) -> entrypoint_wrapper.EntrypointOutput:
+        path = entrypoint_wrapper.make_file(tmp_path / "config.json", json.dumps(config))
+        return entrypoint_wrapper._run_command(source, ["check", "--config", path])
+
+    return check

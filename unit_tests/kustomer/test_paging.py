@@ -1,0 +1,238 @@
+"""paging.py against a model of the vendor that does everything the reference says it may do."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from source_kustomer.paging import Hit, Page, Query, Reader, UnreadableError
+from source_kustomer.timeline import format_instant
+
+START, SETTLED, NOW = 1_000, 2_000, 2_100
+MAX_ROWS = 40
+
+
+def within(instant: int, lower: int | None, upper: int | None) -> bool:
+    return (lower is None or lower <= instant) and (upper is None or instant < upper)
+
+
+@dataclass
+class Vendor:
+    """A search over a handful of records, with small limits, that changes between requests."""
+
+    records: dict[str, tuple[int, int]]
+    seed: int = 0
+    clamp: int = 7
+    tie_order: str = "stable"
+    total: str = "honest"
+    links: str = "honest"
+    size_told: str = "honest"
+    depth: str = "refused"
+    churn: float = 0.0
+    late: float = 0.0
+    requests: int = 0
+    untouched: set[str] = field(default_factory=set)
+    deleted: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.seed)
+        self.untouched = set(self.records)
+        self.clock = NOW
+        self.spare = 0
+
+    def ask(self, queries: Sequence[Query]) -> Iterator[Page | None]:
+        """As a pool of threads does: a few requests under way at once, in no certain order."""
+        waiting = list(enumerate(queries))
+        answers: dict[int, Page | None] = {}
+        for wanted in range(len(queries)):
+            while wanted not in answers:
+                under_way = waiting[:4]
+                index, query = self.random.choice(under_way)
+                waiting.remove((index, query))
+                answers[index] = self.answer(query)
+            yield answers.pop(wanted)
+
+    def answer(self, query: Query) -> Page | None:
+        self.requests += 1
+        self.change()
+        rows = [
+            Hit(name, updated, {"attributes": {"createdAt": format_instant(created)}})
+            for name, (updated, created) in self.records.items()
+            if within(updated, query.lower, query.upper)
+            and within(created, query.created_from, query.created_to)
+        ]
+        if self.tie_order == "shuffled":
+            self.random.shuffle(rows)
+        else:
+            rows.sort(key=(lambda row: row.created) if self.tie_order == "created" else None)
+        rows.sort(key=lambda row: row.updated)
+        size = min(query.size, self.clamp)
+        offset = (query.page - 1) * size
+        too_deep = query.page > 1 and offset + size > MAX_ROWS
+        if too_deep and self.depth == "refused":
+            return None
+        shown = [] if too_deep else rows[offset : offset + size]
+        more = offset + size < len(rows)
+        return Page(
+            shown,
+            {
+                "honest": len(rows),
+                "capped": min(len(rows), MAX_ROWS),
+                "missing": None,
+                "high": len(rows) + 9,
+                "zero": 0,
+            }[self.total],
+            {"honest": size, "asked": query.size, "missing": None}[self.size_told],
+            {"honest": more, "missing": False, "always": True}[self.links],
+        )
+
+    def change(self) -> None:
+        self.clock += 1
+        if self.random.random() < self.churn and self.records:
+            name = self.random.choice(sorted(self.records))
+            self.untouched.discard(name)
+            if self.random.random() < 0.3:
+                del self.records[name]
+                self.deleted.add(name)
+            else:
+                self.records[name] = (self.clock, self.records[name][1])
+        if self.random.random() < self.late:
+            # Indexed late, as late as a settling period: never below what is settled.
+            self.spare += 1
+            at = self.random.randint(SETTLED, self.clock)
+            self.records[f"late{self.spare}"] = (at, at)
+
+
+def reader(vendor: Vendor) -> Reader:
+    return Reader(vendor.ask, overlap=2, max_rows=MAX_ROWS)
+
+
+groups = st.lists(
+    st.tuples(
+        st.integers(START, SETTLED - 1),  # updated_at
+        st.sampled_from([1, 1, 1, 2, 3, 8, 20, 60]),  # records that share it
+        st.sampled_from(["spread", "spread", "few", "one"]),  # their created_at
+    ),
+    max_size=12,
+)
+
+
+def records(spec: list[tuple[int, int, str]]) -> dict[str, tuple[int, int]]:
+    made = {}
+    for group, (updated, count, creation) in enumerate(spec):
+        for number in range(count):
+            created = {"spread": number * 3, "few": number % 4, "one": 0}[creation]
+            made[f"{number * 7 % 61:02d}-{group}-{number}"] = (updated, created)
+    return made
+
+
+def unsplittable(rows: dict[str, tuple[int, int]]) -> int:
+    instants = list(rows.values())
+    return max((instants.count(instant) for instant in set(instants)), default=0)
+
+
+def impossible(spec: list[tuple[int, int, str]], kind: dict[str, object]) -> bool:
+    """Ties that nothing but their number tells apart, leaving, and no count that would tell so."""
+    countless = kind["total"] in ("missing", "zero")
+    return countless and unsplittable(records(spec)) > kind["clamp"]
+
+
+vendors = st.fixed_dictionaries(
+    {
+        "seed": st.integers(0, 2**16),
+        "clamp": st.integers(3, 20),
+        "tie_order": st.sampled_from(["stable", "created", "shuffled"]),
+        "total": st.sampled_from(["honest", "capped", "missing", "high", "zero"]),
+        "links": st.sampled_from(["honest", "missing", "always"]),
+        "size_told": st.sampled_from(["honest", "asked", "missing"]),
+        "depth": st.sampled_from(["refused", "empty"]),
+    }
+)
+full_size = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@full_size
+@given(groups, vendors, st.sampled_from([0.0, 0.2, 0.7]), st.sampled_from([0.0, 0.3]))
+def test_all_that_stays_is_emitted_in_order_and_before_its_checkpoint(spec, kind, churn, late):
+    assume(not (churn and impossible(spec, kind)))
+    vendor = Vendor(records(spec), churn=churn, late=late, **kind)
+    most = unsplittable(vendor.records)
+    emitted: list[Hit] = []
+    try:
+        for batch in reader(vendor).read(START, SETTLED, ahead=True):
+            emitted.extend(batch.hits)
+            done = {hit.id for hit in emitted}
+            below = {
+                name
+                for name in vendor.untouched & set(vendor.records)
+                if vendor.records[name][0] < batch.done_to
+            }
+            assert below <= done, "a checkpoint claims what was not emitted"
+    except UnreadableError as error:
+        # The one excuse: ties that neither a search nor a page number tells apart.
+        assert most > vendor.clamp, error
+        assert most > MAX_ROWS - vendor.clamp or churn or vendor.tie_order == "shuffled", error
+        assert "share updated_at 1970-01-01T00:00:0" in str(error)
+        return
+    assert vendor.untouched <= {hit.id for hit in emitted}
+    updated = [hit.updated for hit in emitted]
+    assert updated == sorted(updated)
+    assert all(START <= instant < SETTLED for instant in updated)
+    assert vendor.requests <= 60 + 30 * len(spec) + 20 * sum(count for _, count, _ in spec)
+
+
+@full_size
+@given(groups, vendors, st.sampled_from([0.2, 0.7]))
+def test_a_record_that_moves_during_a_full_refresh_is_still_in_it(spec, kind, churn):
+    assume(not impossible(spec, kind))
+    vendor = Vendor(records(spec), churn=churn, **kind)
+    existing = set(vendor.records)
+    emitted: set[str] = set()
+    reading = reader(vendor)
+    try:
+        for upper in (SETTLED, None):
+            lower = START if upper else SETTLED
+            for batch in reading.read(lower, upper, ahead=upper is not None):
+                emitted |= {hit.id for hit in batch.hits}
+            vendor.churn = vendor.churn / 2 if upper is None else vendor.churn
+    except UnreadableError:
+        assert unsplittable(records(spec)) > vendor.clamp
+        return
+    assert existing - vendor.deleted <= emitted
+
+
+@full_size
+@given(groups, vendors)
+def test_a_quiet_vendor_repeats_nothing_and_two_syncs_meet_exactly(spec, kind):
+    vendor = Vendor(records(spec), **kind)
+    middle = START + 500
+    emitted: list[str] = []
+    reading = reader(vendor)
+    try:
+        for lower, upper in ((START, middle), (middle, SETTLED)):
+            for batch in reading.read(lower, upper, ahead=True):
+                emitted += [hit.id for hit in batch.hits]
+    except UnreadableError:
+        assert unsplittable(vendor.records) > vendor.clamp
+        return
+    assert sorted(emitted) == sorted(vendor.records)
+
+
+def test_ties_that_nothing_tells_apart_fail_with_their_timestamp_and_count():
+    vendor = Vendor(records([(1500, 60, "one")]), clamp=10)
+    with pytest.raises(
+        UnreadableError, match=r"60 records share updated_at 1970-01-01T00:00:01\.500Z"
+    ):
+        list(reader(vendor).read(START, SETTLED, ahead=True))
+
+
+def test_an_honest_vendor_is_asked_for_hardly_more_pages_than_there_are():
+    quiet = {f"{number:04d}": (START + number % 900, number) for number in range(450)}
+    vendor = Vendor(dict(sorted(quiet.items(), key=lambda item: item[1])), clamp=500)
+    list(Reader(vendor.ask, overlap=2).read(START, SETTLED, ahead=True))
+    assert vendor.requests == 1
