@@ -1,7 +1,9 @@
 """What both sources share of reading a vendor's HTTP API: configuration, waiting, failing."""
 
+from http_source.budget import RateBudget
 from http_source.config import ApiUrl, SourceConfig, config_error
 from http_source.mixin import BackoffMixin, BrokenBodyError, parsed_body
+from http_source.progress import ProgressLog, announce_rate_limit, estimate
 from http_source.source import HttpSourceMixin, launch
 
 __all__ = [
@@ -9,8 +11,12 @@ __all__ = [
     "BackoffMixin",
     "BrokenBodyError",
     "HttpSourceMixin",
+    "ProgressLog",
+    "RateBudget",
     "SourceConfig",
+    "announce_rate_limit",
     "config_error",
+    "estimate",
     "launch",
     "parsed_body",
 ]

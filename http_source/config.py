@@ -30,7 +30,8 @@ def _api_url(value: str) -> str:
     if not value:
         return value
     parts = urlsplit(value)
-    if not parts.hostname or parts.query or parts.fragment or parts.username:
+    # Reading the port raises ValueError where it is none.
+    if not parts.hostname or parts.query or parts.fragment or parts.username or parts.port == 0:
         msg = "must be a plain base URL such as https://proxy.example.com"
         raise ValueError(msg)
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):

@@ -116,6 +116,8 @@ def launch(source: Source, args: list[str]) -> None:
     except BaseException:  # noqa: BLE001 - whatever it is, it ends the process
         # An error has been decided on: report it, and do not wait for threads that read ahead and
         # may sleep through a backoff, as the interpreter's own exit would.
-        sys.excepthook(*sys.exc_info())
-        sys.stdout.flush()
-        os._exit(1)
+        try:
+            sys.excepthook(*sys.exc_info())
+            sys.stdout.flush()
+        finally:
+            os._exit(1)

@@ -27,9 +27,9 @@ def http_date(text: str) -> datetime | None:
     """An HTTP date (RFC 9110, 5.6.7) in UTC, or None if the text is none."""
     try:
         parsed = parsedate_to_datetime(text)
-    except (TypeError, ValueError, IndexError):
+        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    except (TypeError, ValueError, IndexError, OverflowError):
         return None
-    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
 
 
 def seconds_until(value: str, now: datetime) -> float | None:
@@ -79,16 +79,16 @@ def wait_hint(status: int | None, headers: Mapping[str, str], now: datetime) -> 
     `Retry-After` (and Courier's `retry-after-ms`) counts on every status. The window's reset
     counts on 429 alone: Kustomer announces it on good answers too, where it asks for nothing.
     """
-    hint = None
     clock = vendor_now(headers, now)
+    hints = []
     if "retry-after-ms" in headers:
         milliseconds = seconds_until(headers["retry-after-ms"], clock)
-        hint = None if milliseconds is None else milliseconds / 1000
-    if hint is None and "retry-after" in headers:
-        hint = seconds_until(headers["retry-after"], clock)
-    if hint is None and status == 429:  # noqa: PLR2004 - the status is its own name
-        hint = reset_in(headers, now)
-    return hint if hint is not None and hint > 0 else None
+        hints.append(None if milliseconds is None else milliseconds / 1000)
+    if "retry-after" in headers:
+        hints.append(seconds_until(headers["retry-after"], clock))
+    if status == 429:  # noqa: PLR2004 - the status is its own name
+        hints.append(reset_in(headers, now))
+    return next((hint for hint in hints if hint is not None and hint > 0), None)
 
 
 def backoff_ceiling(attempt: int) -> float:

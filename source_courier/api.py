@@ -122,7 +122,8 @@ class CourierStream(BackoffMixin, HttpStream):
     ) -> Iterable[Mapping[str, Any]]:
         """One page; the CDK asks for the next with the state that this one leaves behind."""
         token = stream_slice.cursor_slice if isinstance(stream_slice, StreamSlice) else {}
-        response = self._page(token.get("cursor"))
+        cursor = token.get("cursor")
+        response = self._page(cursor if cursor is None else str(cursor))
         following = self.next_page_token(response)
         if following is not None:
             cursor = following["cursor"]

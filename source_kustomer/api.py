@@ -15,7 +15,13 @@ from airbyte_cdk.sources.streams.http.error_handlers import ErrorResolution, Res
 from airbyte_cdk.sources.streams.http.requests_native_auth import TokenAuthenticator
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
-from http_source import BackoffMixin, BrokenBodyError, parsed_body
+from http_source import (
+    BackoffMixin,
+    BrokenBodyError,
+    RateBudget,
+    announce_rate_limit,
+    parsed_body,
+)
 from http_source.wait import http_date
 from source_kustomer.config import KustomerConfig
 from source_kustomer.state import bookmark
@@ -48,6 +54,27 @@ class VendorClock:
         return parse_instant(datetime.now(tz=UTC).isoformat())
 
 
+# "machine users (API keys) get 100 search requests per minute", apart from the organisation's
+# limit, which the headers announce: https://developer.kustomer.com/docs/concepts/rate-limits.
+_SEARCHES_A_MINUTE = 100
+
+
+def _lane(request: requests.PreparedRequest) -> str:
+    path = str(request.url).split("?", 1)[0].rstrip("/")
+    return "search" if path.endswith("/search") else "list"
+
+
+class Run:
+    """What the streams of one run share: the configuration, Kustomer's clock, the rate budget."""
+
+    def __init__(self, config: KustomerConfig) -> None:
+        self.config = config
+        self.clock = VendorClock()
+        self.budget = RateBudget(
+            _lane, {"search": _SEARCHES_A_MINUTE}, share=config.rate_limit_share / 100
+        )
+
+
 class KustomerStream(BackoffMixin, HttpStream, ABC):
     """One stream of JSON:API resources, identified by `id` and ordered by `updated_at`."""
 
@@ -57,19 +84,17 @@ class KustomerStream(BackoffMixin, HttpStream, ABC):
     # The role that reading this stream takes, for the sentence that a refusal ends in.
     role: ClassVar[str]
 
-    def __init__(
-        self,
-        config: KustomerConfig,
-        clock: VendorClock | None = None,
-        *,
-        max_tries: int | None = None,
-    ) -> None:
+    def __init__(self, run: Run, *, max_tries: int | None = None) -> None:
         if max_tries is not None:
             self.max_tries = max_tries
-        self._config = config
-        self._clock = clock or VendorClock()
+        self._run = run
+        self._config = run.config
+        self._clock = run.clock
         self._saved: Mapping[str, Any] = {}
-        super().__init__(authenticator=TokenAuthenticator(config.api_token))
+        super().__init__(
+            authenticator=TokenAuthenticator(run.config.api_token),
+            api_budget=run.budget.for_stream(lambda _: announce_rate_limit(self.name)),
+        )
 
     @property
     def url_base(self) -> str:

@@ -83,6 +83,17 @@ class KustomerConfig(SourceConfig):
         ),
         json_schema_extra={"order": 5},
     )
+    rate_limit_share: int = Field(
+        default=100,
+        title="Share of the rate limit",
+        description=(
+            "Percent of Kustomer's rate limits that this source may use. Lower it to leave room "
+            "for your other integrations, which share the organisation's limit."
+        ),
+        ge=1,
+        le=100,
+        json_schema_extra={"order": 6},
+    )
     api_url: ApiUrl = Field(
         default="",
         title="API URL",
@@ -91,7 +102,7 @@ class KustomerConfig(SourceConfig):
             "Must be https, or http on a loopback address."
         ),
         examples=["https://kustomer-proxy.example.com"],
-        json_schema_extra={"order": 6},
+        json_schema_extra={"order": 7},
     )
 
     @field_validator("start_date")

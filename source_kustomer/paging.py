@@ -86,10 +86,14 @@ class Page:
 
 @dataclass(frozen=True)
 class Batch:
-    """Records to emit; once they are, all records below `done_to` have been."""
+    """Records to emit; once they are, all records below `done_to` have been.
+
+    `left` is the vendor's count of what comes after them, where it has just told it.
+    """
 
     hits: list[Hit]
     done_to: Instant
+    left: int | None = None
 
 
 # Answers queries in their order, None for a page that the vendor refuses to serve. It may fetch
@@ -149,9 +153,10 @@ class Reader:
             started_at = position.at
             fresh = position.take(page.hits)
             if self._is_last(page, query, nothing_new=not fresh):
-                yield Batch(fresh, position.at if upper is None else upper)
+                yield Batch(fresh, position.at if upper is None else upper, 0)
                 return
-            yield Batch(fresh, position.at)
+            left = None if page.total is None else max(0, page.total - len(page.hits))
+            yield Batch(fresh, position.at, left)
             if position.at == started_at and len(page.hits) >= self._granted:
                 # (C) One instant fills the page.
                 for hits in self._split(Query(position.at, position.at + 1), page):

@@ -29,20 +29,24 @@ def flatten(resource: Mapping[str, Any]) -> Row:
 
     Attributes are lifted to the top, and of each relationship its `data`, under its name. Every
     key at every depth is in snake_case; where two keys would collide, both keep their spelling.
-    A relationship's column that an attribute already has, gets the ending `_data`.
+    An attribute named like a relationship (kobjects have a `queue` of either kind), or like `id`,
+    `type` or `links`, moves to `attribute_<name>`: what identifies keeps its name.
     Shapes: https://developer.kustomer.com/api.
     """
     row = _snake_cased(resource["attributes"])
     for name, value in resource.items():
         if name == "relationships":
             for column, data in _related(value or {}):
-                row[column if column not in row else f"{column}_data"] = data
+                _put(row, column, data)
         elif name != "attributes":
-            column = snake_case(name)
-            if column in row:
-                row[f"attribute_{column}"] = row[column]
-            row[column] = _snake_cased(value) if isinstance(value, dict) else value
+            _put(row, snake_case(name), _value(value))
     return row
+
+
+def _put(row: Row, column: str, value: Any) -> None:
+    if column in row:
+        row[f"attribute_{column}"] = row[column]
+    row[column] = value
 
 
 def _related(relationships: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -14,10 +14,10 @@ from urllib.parse import parse_qsl, urlsplit
 
 import orjson
 import requests
-from airbyte_cdk.models import SyncMode
+from airbyte_cdk.models import AirbyteMessage, SyncMode
 from airbyte_cdk.sources.streams.http.error_handlers import ErrorResolution, ResponseAction
 
-from http_source import BrokenBodyError, parsed_body
+from http_source import BrokenBodyError, ProgressLog, estimate, parsed_body
 from source_kustomer.api import KustomerStream, config_failure, error_text, system_error
 from source_kustomer.paging import PAGE_SIZE, Batch, Hit, Page, Query, Reader, UnreadableError
 from source_kustomer.rows import Row, flatten
@@ -108,16 +108,22 @@ class SearchStream(KustomerStream, ABC):
         cursor_field: list[str] | None = None,
         stream_slice: Mapping[str, Any] | None = None,
         stream_state: Mapping[str, Any] | None = None,
-    ) -> Iterable[Row]:
+    ) -> Iterable[Row | AirbyteMessage]:
         """Flat rows, ascending by `updated_at`; the state follows page by page."""
         full_refresh = sync_mode is SyncMode.full_refresh
         start = self._resume_point(sync_mode)
         now, batches = self._begin(start, open_end=full_refresh)
         settled = now - SETTLING
         self._log_unreachable(start, now)
+        progress, rows, estimated = ProgressLog(self.logger, self.name), 0, 0
         for batch in batches:
+            rows += len(batch.hits)
+            if batch.left is not None and rows + batch.left > estimated:
+                estimated = rows + batch.left
+                yield estimate(self.name, estimated)
             for hit in batch.hits:
                 yield flatten(hit.resource)
+            progress.note(rows, max(0, estimated - rows), self._run.budget.waited)
             self._saved = Bookmark(
                 min(batch.done_to, max(settled, start)), unfinished=full_refresh
             ).as_state()

@@ -14,7 +14,7 @@ from airbyte_cdk.sources.streams import Stream
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from http_source import HttpSourceMixin, config_error, launch
-from source_kustomer.api import CurrentToken, KustomerStream, VendorClock
+from source_kustomer.api import CurrentToken, KustomerStream, Run
 from source_kustomer.config import KustomerConfig
 from source_kustomer.state import state_messages
 from source_kustomer.streams import (
@@ -49,17 +49,17 @@ class SourceKustomer(HttpSourceMixin, AbstractSource):
     documentation_url = "https://developer.kustomer.com/api"
 
     def streams(self, config: Mapping[str, Any]) -> list[Stream]:
-        """The nine streams; they share what they learn of Kustomer's clock."""
-        parsed, clock = KustomerConfig.from_mapping(config), VendorClock()
-        return [stream(parsed, clock) for stream in STREAMS]
+        """The nine streams; they share a rate budget and what they learn of Kustomer's clock."""
+        run = Run(KustomerConfig.from_mapping(config))
+        return [stream(run) for stream in STREAMS]
 
     def probe(self, config: Mapping[str, Any]) -> None:
         """One search for one customer: it proves the host, the key and the right to search."""
-        parsed = KustomerConfig.from_mapping(config)
+        run = Run(KustomerConfig.from_mapping(config))
         try:
-            Customers(parsed, max_tries=2).probe()
+            Customers(run, max_tries=2).probe()
         except AirbyteTracedException as refused:
-            if not CurrentToken(parsed, max_tries=1).is_accepted():
+            if not CurrentToken(run, max_tries=1).is_accepted():
                 raise
             message = (
                 f"Kustomer accepts this API key, but not for searching ({refused.message}). Give "

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
@@ -123,6 +123,7 @@ def test_a_header_never_raises_when_its_date_lies_at_the_end_of_the_calendar(nam
     assert hint is None or hint > 0
 
 
+@settings(deadline=None)  # a slow machine is no slow function
 @given(
     st.sampled_from([200, 429, 503]),
     st.dictionaries(
