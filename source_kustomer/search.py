@@ -36,7 +36,7 @@ from source_kustomer.timeline import (
 _CLOCK_PRECISION: Instant = 5 * 1000
 # Pages in flight or waiting to be emitted, per stream: they bound the memory, and at 500 rows
 # each they keep one core busy up to a latency of about one second.
-_PAGES_AHEAD = 6
+_PAGES_AHEAD = 8
 
 
 class SearchStream(KustomerStream, ABC):
@@ -147,11 +147,26 @@ class SearchStream(KustomerStream, ABC):
                 return now, iter(()) if first is None else _chain(first, batches)
 
     def _read(self, start: Instant, now: Instant, *, open_end: bool) -> Iterator[Batch]:
-        search = Reader(partial(self._answers, archive=False))
-        archive = Reader(partial(self._answers, archive=True))
         with_archive = self.has_archive and self._config.include_archived
+        plan = list(spans(start, now, archive=with_archive, open_end=open_end))
+        # The first pages of all spans are asked for at once, but for the open end, which must
+        # come last, and the archive's part of the seam, which must follow the search's.
+        first_pages = {
+            (span.search, query): self._pool.submit(self._answer, query, archive=not span.search)
+            for span in plan
+            if (query := Query(span.lower, span.upper)).upper is not None
+        }
+
+        def answers(queries: Sequence[Query], *, archive: bool) -> Iterator[Page | None]:
+            if first := first_pages.pop((not archive, queries[0]), None):
+                yield first.result()
+            else:
+                yield from self._answers(queries, archive=archive)
+
+        search = Reader(partial(answers, archive=False))
+        archive = Reader(partial(answers, archive=True))
         try:
-            for span in spans(start, now, archive=with_archive, open_end=open_end):
+            for span in plan:
                 if not span.archive:
                     yield from search.read(span.lower, span.upper, ahead=span.upper is not None)
                 elif not span.search:
