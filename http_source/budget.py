@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -14,6 +15,8 @@ import requests
 from airbyte_cdk.sources.streams.call_rate import APIBudget
 
 from http_source.wait import reset_in
+
+logger = logging.getLogger("airbyte")
 
 # Vendors' windows are a minute long (https://developer.kustomer.com/docs/concepts/rate-limits).
 WINDOW_SECONDS = 60.0
@@ -66,6 +69,7 @@ class RateLedger:
         self._share = share
         self._limits: dict[int, _Announced] = {}
         self._enforced = False
+        self._reported = False
 
     def wait(self, lane: str, now: float) -> float:
         """Seconds until a request of this kind may be sent; 0 is now."""
@@ -119,7 +123,7 @@ class RateLedger:
         if remaining is None:
             return
         # Limits are told apart by their size: the search limit from the organisation's.
-        size = remaining if limit is None else limit
+        size = limit or 0
         kind.announced = size
         told = self._limits.get(size)
         if told is not None and now < told.resets_at:
@@ -127,6 +131,13 @@ class RateLedger:
             remaining = told.remaining if late else remaining
         reset = reset_in(headers, datetime.now(tz=UTC))
         if reset is not None and reset > 0:
+            if reset > _MAX_RESET_SECONDS and not self._reported:
+                self._reported = True
+                logger.warning(
+                    "The vendor says its rate limit resets in %.0f s; waiting %.0f s at most.",
+                    reset,
+                    _MAX_RESET_SECONDS,
+                )
             resets_at = now + min(reset, _MAX_RESET_SECONDS)
         elif told is None or now >= told.resets_at or remaining > told.remaining:
             resets_at = now + WINDOW_SECONDS  # a new window, which began not after this

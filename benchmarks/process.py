@@ -1,0 +1,104 @@
+"""Runs a child and says what it cost; serves a vendor for as long as a block lasts."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+ROOT = Path(__file__).resolve().parent.parent
+READY_SECONDS = 60
+LONGEST_RUN_SECONDS = 150
+# The unit of ru_maxrss.
+_PEAK_UNIT = 1 if sys.platform == "darwin" else 1024
+_ENVIRONMENT = os.environ | {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+
+
+class BenchmarkError(Exception):
+    """A sentence on why there is nothing to measure."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a child took: seconds, seconds of processor, bytes at the peak, and its exit code."""
+
+    wall: float
+    cpu: float
+    peak: int
+    code: int
+
+
+def measure(arguments: list[str], output: Path, errors: Path) -> Usage:
+    """Run Python with these arguments to its end, its output going to files."""
+    with output.open("wb") as out, errors.open("wb") as err:
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, *arguments], cwd=ROOT, stdout=out, stderr=err, env=_ENVIRONMENT
+        )
+        watchdog = threading.Timer(LONGEST_RUN_SECONDS, process.kill)
+        watchdog.start()
+        try:
+            _, status, used = os.wait4(process.pid, 0)
+            wall = time.perf_counter() - began
+            process.returncode = os.waitstatus_to_exitcode(status)
+        finally:
+            watchdog.cancel()
+            if process.returncode is None:
+                process.kill()
+                process.wait()
+    cpu = used.ru_utime + used.ru_stime
+    return Usage(wall, cpu, used.ru_maxrss * _PEAK_UNIT, process.returncode)
+
+
+@dataclass(frozen=True)
+class Vendor:
+    """A fake vendor in a process of its own, at `url`."""
+
+    url: str
+
+    def stats(self, vendor: str = "kustomer") -> dict[str, Any]:
+        """What it was asked since the last reset."""
+        stats: dict[str, Any] = self._control("stats")[vendor]
+        return stats
+
+    def reset(self) -> None:
+        """Forget what it was asked."""
+        self._control("reset-stats", {})
+
+    def _control(self, task: str, body: Any = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        with urlopen(Request(f"{self.url}/_control/{task}", data), timeout=30) as answer:
+            return json.load(answer)
+
+
+@contextmanager
+def serving(place: Path, module: str, *arguments: str) -> Iterator[Vendor]:
+    """Serve a vendor; `{ready}` among the arguments is the file that tells its URL."""
+    ready, log = place / "ready", place / "vendor.log"
+    ready.unlink(missing_ok=True)
+    program = [sys.executable, "-m", module, *(text.format(ready=ready) for text in arguments)]
+    with log.open("wb") as out:
+        process = subprocess.Popen(program, cwd=ROOT, stdout=out, stderr=out)
+        try:
+            deadline = time.monotonic() + READY_SECONDS
+            while not ready.exists():
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise BenchmarkError(f"The fake vendor did not start.\n{log.read_text()}")
+                time.sleep(0.02)
+            yield Vendor(ready.read_text().strip())
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()

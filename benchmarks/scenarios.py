@@ -1,0 +1,349 @@
+"""What is measured: each scenario runs readers against a vendor and holds them to a target."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from benchmarks.process import ROOT, BenchmarkError, Usage, Vendor, measure, serving
+
+# Rows of a medium-sized organisation; `messages` lie deeper than one search can be read.
+DEFAULT_ROWS = 45_000
+_PARTS = {"messages": 21, "conversations": 9, "customers": 6, "kobjects": 5, "notes": 4}
+_LIST_PAGE = {"users": 500, "teams": 500, "tags": 100, "shortcuts": 100}
+_LIST_ROWS = 150
+_PAGE = 500
+# All of the vendor's rows are younger than the start date, and both younger than the archive.
+_YEARS, _START_DAYS = "1.5", 600
+_LABELS = {
+    "floor": "floor",
+    "hundred": "100 a page, strict cursor",
+    "probing": "probe before each page",
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One reader's run. `lost` and `strange` compare its records with the vendor's."""
+
+    reader: str
+    usage: Usage
+    rows: int = 0
+    duplicates: int = 0
+    lost: int = 0
+    strange: int = 0
+    requests: int = 0
+    searches: int = 0
+    refused: int = 0
+    end: str = ""
+
+    @property
+    def cpu_per_row(self) -> float:
+        """Seconds of processor per record."""
+        return self.usage.cpu / max(1, self.rows)
+
+    @property
+    def whole(self) -> bool:
+        """Whether it ended well with exactly the vendor's records."""
+        return not (self.lost or self.strange or self.duplicates or self.end)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A promise, what was measured, and whether it holds."""
+
+    text: str
+    found: str
+    met: bool
+
+
+@dataclass
+class Result:
+    """A scenario's runs and targets; `broken` if one of ours failed or did not bring every row."""
+
+    title: str
+    runs: list[Measured] = field(default_factory=list)
+    targets: list[Target] = field(default_factory=list)
+    broken: bool = False
+
+    def target(self, text: str, found: str, *, met: bool) -> None:
+        """Note a target."""
+        self.targets.append(Target(text, found, met))
+
+    def complete(self, *ours: Measured) -> None:
+        """Note whether ours brought the vendor's records, each once, and met no refusal."""
+        for run in ours:
+            good = run.whole and not run.refused
+            found = (
+                f"{run.rows:,} records, {run.lost:,} lost, {run.strange:,} not the vendor's, "
+                f"{run.duplicates:,} twice, {run.refused:,} refused{run.end and ', ' + run.end}"
+            )
+            self.target(f"{run.reader}: exactly the vendor's records, no 429", found, met=good)
+            self.broken = self.broken or not run.whole
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where to keep files, how many rows to read, and whom to tell of each run."""
+
+    place: Path
+    rows: int
+    tell: Callable[[str], None]
+
+    def split(self, share: float = 1) -> dict[str, int]:
+        """Rows per searched stream, a share of all."""
+        whole = sum(_PARTS.values())
+        return {name: max(1, int(self.rows * share * n / whole)) for name, n in _PARTS.items()}
+
+    @contextmanager
+    def kustomer(self, rows: dict[str, int], list_rows: int, *options: str) -> Iterator[Vendor]:
+        """A Kustomer with so many rows."""
+        spelled = ",".join(f"{name}={count}" for name, count in rows.items())
+        arguments = ["--ready-file", "{ready}", "--years", _YEARS, "--courier-rows", "0"]
+        arguments += ["--rows", spelled, "--list-rows", str(list_rows), *options]
+        with serving(self.place, "integration_tests.fake_vendor", *arguments) as vendor:
+            yield vendor
+
+    def read(
+        self,
+        vendor: Vendor,
+        expected: dict[str, int],
+        reader: str = "ours",
+        *,
+        label: str = "",
+        start: str = "",
+        source: str = "kustomer",
+    ) -> Measured:
+        """Run a reader, and compare what it wrote with what the vendor has."""
+        output, errors = self.place / "output", self.place / "errors"
+        start = start or f"{datetime.now(UTC) - timedelta(days=_START_DAYS):%Y-%m-%d}"
+        if reader == "ours":
+            arguments = self._ours(source, vendor.url, start)
+        else:
+            arguments = ["-m", "benchmarks.readers", reader, vendor.url, start]
+        vendor.reset()
+        usage = measure(arguments, output, errors)
+        stats = vendor.stats(source)
+        counting = [sys.executable, "-m", "benchmarks.tally", str(output), json.dumps(expected)]
+        counted = subprocess.run(
+            [*counting, source], cwd=ROOT, check=False, capture_output=True, text=True
+        )
+        if counted.returncode:
+            raise BenchmarkError(f"{reader} wrote what cannot be read.\n{counted.stderr}")
+        found = json.loads(counted.stdout)
+        output.unlink()
+        end = f"exit code {usage.code}" if usage.code else ""
+        if found["incomplete"]:
+            end = f"{found['incomplete']} streams incomplete"
+        last = errors.read_text(errors="replace").strip().rpartition("\n")[2]
+        run = Measured(
+            label or _LABELS.get(reader, reader),
+            usage,
+            found["rows"],
+            found["rows"] - found["distinct"],
+            found["lost"],
+            found["strange"],
+            stats["requests"],
+            sum(stats["endpoints"].get(name, 0) for name in ("search", "archive_search")),
+            stats["refused_429"],
+            f"{end}: {last}" if end and last else end,
+        )
+        self.tell(f"{run.reader}: {usage.wall:.1f} s, {run.rows:,} records, {run.requests} requests"
+                  f"{run.end and ', ' + run.end}")  # fmt: skip
+        return run
+
+    def _ours(self, source: str, url: str, start: str) -> list[str]:
+        config, key = self.place / "config.json", {"api_key": "courier-demo-key"}
+        if source == "kustomer":
+            key = {"api_token": "kustomer-demo-token", "start_date": start}
+        config.write_text(json.dumps(key | {"api_url": url}))
+        catalog = f"integration_tests/{source}/configured_catalog.json"
+        return [f"main_{source}.py", "read", "--config", str(config), "--catalog", catalog]
+
+    def start_up(self, *arguments: str) -> Usage:
+        """Run a command that reads nothing."""
+        usage = measure(list(arguments), self.place / "output", self.place / "errors")
+        if usage.code:
+            raise BenchmarkError(f"{arguments} failed.\n{(self.place / 'errors').read_text()}")
+        return usage
+
+
+def _lists(rows: int) -> dict[str, int]:
+    return dict.fromkeys(_LIST_PAGE, rows)
+
+
+def _list_pages(rows: int) -> int:
+    return sum(-(-rows // size) for size in _LIST_PAGE.values())
+
+
+def _ties(rows: dict[str, int]) -> list[str]:
+    """Ten bulk edits of 40 rows each in every searched stream, where they fit."""
+    return ["--ties", ",".join(["40"] * 10)] if min(rows.values()) >= 800 else []
+
+
+def _compared(
+    bench: Bench, title: str, share: float, list_rows: int, latency_ms: int, *others: str
+) -> Result:
+    rows = bench.split(share)
+    options = ["--latency-ms", str(latency_ms), *_ties(rows)]
+    result = Result(f"{title}; {sum(rows.values()):,} searched rows and {4 * list_rows} of lists")
+    with bench.kustomer(rows, list_rows, *options) as vendor:
+        for reader in ("floor", "ours", *others):
+            result.runs.append(bench.read(vendor, rows | _lists(list_rows), reader))
+    floor, ours = result.runs[:2]
+    if not floor.whole:
+        raise BenchmarkError(f"The floor is none: {floor}")
+    result.complete(ours)
+    return result
+
+
+def no_latency(bench: Bench) -> Result:
+    """Processor alone."""
+    return _compared(bench, "No latency", 1, _LIST_ROWS, 0, "hundred", "probing")
+
+
+def some_latency(bench: Bench) -> Result:
+    """What a transatlantic call takes."""
+    result = _compared(bench, "150 ms latency", 1, _LIST_ROWS, 150)
+    floor, ours = result.runs[:2]
+    wall = ours.usage.wall / floor.usage.wall
+    cpu = ours.cpu_per_row / floor.cpu_per_row
+    ideal = sum(bench.split().values()) / _PAGE + len(_PARTS) + _list_pages(_LIST_ROWS)
+    result.target("wall time <= 0.45 x floor", f"{wall:.2f} x", met=wall <= 0.45)
+    result.target("processor per record <= 2.0 x floor", f"{cpu:.2f} x", met=cpu <= 2.0)
+    result.target(
+        "requests <= 1.15 x (rows / 500 + one per searched stream and list page)",
+        f"{ours.requests} of {ideal:.0f}, {ours.requests / ideal:.2f} x",
+        met=ours.requests <= 1.15 * ideal,
+    )
+    return result
+
+
+def much_latency(bench: Bench) -> Result:
+    """A small organisation on a slow vendor."""
+    return _compared(bench, "1 s latency", 1 / 18, 25, 1000, "hundred", "probing")
+
+
+def rate_limit(bench: Bench) -> Result:
+    """More searches than a minute allows."""
+    rows = bench.split(61 / 45)
+    limits = ["--latency-ms", "300", "--search-limit", "100", "--org-limit", "1000"]
+    result = Result(
+        f"100 searches and 1,000 requests a minute, 300 ms latency; {sum(rows.values()):,} "
+        "searched rows"
+    )
+    with bench.kustomer(rows, 25, *limits) as vendor:
+        ours = bench.read(vendor, rows | _lists(25))
+    result.runs.append(ours)
+    result.complete(ours)
+    ideal = ours.searches / 100 * 60
+    result.target(
+        "wall time <= 1.05 x (searches / 100 a minute)",
+        f"{ours.usage.wall:.1f} s for {ours.searches} searches, {ours.usage.wall / ideal:.2f} x",
+        met=ours.usage.wall <= 1.05 * ideal,
+    )
+    return result
+
+
+def hot_month(bench: Bench) -> Result:
+    """Where reading month by month would ask in vain."""
+    rows, lists = bench.split(), _lists(25)
+    result = Result(
+        f"Ten quiet years and one hot month, in the archive; {sum(rows.values()):,} searched rows"
+    )
+    arguments = ["{ready}", *(json.dumps(counts).replace("{", "{{").replace("}", "}}")
+                              for counts in (rows, lists))]  # fmt: skip
+    with serving(bench.place, "benchmarks.hot_month", *arguments) as vendor:
+        ours = bench.read(vendor, rows | lists, start="2015-01-01")
+    result.runs.append(ours)
+    result.complete(ours)
+    # Notes have no archive.
+    ideal = sum(rows.values()) / _PAGE + 2 * len(_PARTS) - 1 + _list_pages(25)
+    result.target(
+        "requests <= 1.15 x (rows / 500 + one per stream and search or archive, and list page)",
+        f"{ours.requests} of {ideal:.0f}, {ours.requests / ideal:.2f} x",
+        met=ours.requests <= 1.15 * ideal,
+    )
+    return result
+
+
+def memory(bench: Bench) -> Result:
+    """Ten times the rows in the same memory."""
+    result = Result("Memory, no latency")
+    for share in (4 / 9, 40 / 9):
+        rows = bench.split(share)
+        with bench.kustomer(rows, 25) as vendor:
+            label = f"ours, {sum(rows.values()):,} rows"
+            result.runs.append(bench.read(vendor, rows | _lists(25), label=label))
+    few, many = result.runs
+    result.complete(few, many)
+    ratio = many.usage.peak / few.usage.peak
+    result.target("peak memory of ten times the rows <= 1.1 x", f"{ratio:.2f} x", met=ratio <= 1.1)
+    result.target(
+        "peak memory < 200 MB", f"{many.usage.peak / 1e6:.0f} MB", met=many.usage.peak < 200e6
+    )
+    return result
+
+
+def courier(bench: Bench) -> Result:
+    """Ten rows a page, whatever is asked for: the next page is asked for meanwhile."""
+    count = max(20, bench.rows // 75)
+    pages, latency = -(-count // 10), 0.150
+    result = Result(f"Courier, 150 ms latency; {count:,} messages, ten a page")
+    spec = ("main_courier.py", "spec")
+    start = statistics.median(bench.start_up(*spec).wall for _ in range(3))
+    arguments = ["--ready-file", "{ready}", "--rows", "0", "--list-rows", "0"]
+    arguments += ["--courier-rows", str(count), "--latency-ms", "150"]
+    with serving(bench.place, "integration_tests.fake_vendor", *arguments) as vendor:
+        ours = bench.read(vendor, {"messages": count}, source="courier")
+    result.runs.append(ours)
+    result.complete(ours)
+    limit = 1.05 * pages * latency + start
+    result.target(
+        "wall time <= 1.05 x pages x latency + start-up",
+        f"{ours.usage.wall:.2f} s; {pages} pages x 150 ms = {pages * latency:.2f} s, "
+        f"start-up {start:.2f} s, so at most {limit:.2f} s",
+        met=ours.usage.wall <= limit,
+    )
+    return result
+
+
+def start_up(bench: Bench) -> Result:
+    """What importing the CDK alone takes is given."""
+    result = Result("Start-up")
+    programs = {
+        "import airbyte_cdk": ("-c", "import airbyte_cdk"),
+        "ours, spec": ("main_kustomer.py", "spec"),
+    }
+    pairs = [{name: bench.start_up(*words) for name, words in programs.items()} for _ in range(5)]
+    for name in programs:
+        usages = sorted((pair[name] for pair in pairs), key=lambda usage: usage.wall)
+        result.runs.append(Measured(name, usages[2]))
+        bench.tell(f"{name}: {usages[2].wall:.2f} s")
+    ratios = [pair["ours, spec"].wall / pair["import airbyte_cdk"].wall for pair in pairs]
+    ratio = statistics.median(ratios)
+    result.target(
+        "spec <= 1.15 x a bare import of the CDK (median of 5 interleaved pairs)",
+        f"{ratio:.2f} x ({min(ratios):.2f} to {max(ratios):.2f})",
+        met=ratio <= 1.15,
+    )
+    return result
+
+
+SCENARIOS: dict[str, Callable[[Bench], Result]] = {
+    "no-latency": no_latency,
+    "150-ms": some_latency,
+    "1-s": much_latency,
+    "rate-limit": rate_limit,
+    "hot-month": hot_month,
+    "memory": memory,
+    "courier": courier,
+    "start-up": start_up,
+}

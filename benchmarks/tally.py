@@ -1,0 +1,56 @@
+"""Counts a reader's output against the vendor's records, in a process of its own.
+
+`python -m benchmarks.tally FILE '{"customers": 6000, ...}' kustomer` prints one JSON object. The
+parent stays small that way: a child's peak memory includes that of the process it came from.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import orjson
+
+from integration_tests.fake_vendor.data import PLURALS, object_id
+
+_KINDS = {plural: kind for kind, plural in PLURALS.items()}
+
+
+def tally(output: Path, expected: dict[str, int], *, courier: bool) -> dict[str, int]:
+    """Rows, distinct ids, ids of the vendor's that are missing, and ids that it never had."""
+    seen: dict[str, set[str]] = {stream: set() for stream in expected}
+    rows = incomplete = 0
+    with output.open("rb") as lines:
+        for line in lines:
+            message = orjson.loads(line)
+            record = message.get("record") or message
+            if "data" in record:
+                rows += 1
+                seen.setdefault(record["stream"], set()).add(record["data"]["id"])
+            incomplete += b'"INCOMPLETE"' in line and "trace" in message
+    lost = strange = 0
+    for stream, count in expected.items():
+        found = seen[stream]
+        if courier:  # its ids tell when they were made, so they are counted, not compared
+            lost += max(0, count - len(found))
+            strange += max(0, len(found) - count)
+        else:
+            wanted = {object_id(_KINDS[stream], number) for number in range(count)}
+            lost += len(wanted - found)
+            strange += len(found - wanted)
+    distinct = sum(map(len, seen.values()))
+    strange += sum(len(ids) for stream, ids in seen.items() if stream not in expected)
+    return {
+        "rows": rows,
+        "distinct": distinct,
+        "lost": lost,
+        "strange": strange,
+        "incomplete": incomplete,
+    }
+
+
+if __name__ == "__main__":
+    counts = tally(
+        Path(sys.argv[1]), orjson.loads(sys.argv[2]), courier=sys.argv[3:] == ["courier"]
+    )
+    print(orjson.dumps(counts).decode())
