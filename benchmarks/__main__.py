@@ -1,4 +1,4 @@
-"""Runs the scenarios one after the other: `python -m benchmarks --help`."""
+"""Runs the scenarios: `python -m benchmarks --help`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,18 @@ import signal
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.process import BenchmarkError
+from benchmarks.process import BenchmarkError, stop_all
 from benchmarks.scenarios import DEFAULT_ROWS, SCENARIOS, Bench, Measured, Result
 
+# One line of scenarios after the other; those of a line mostly wait, and do it side by side.
+PLAN = (
+    ("no-latency",), ("150-ms",), ("1-s", "rate-limit"), ("hot-month",), ("memory",), ("courier",),
+    ("start-up",),
+)  # fmt: skip
 RESULTS = Path(__file__).with_name("results.md")
 _HEAD = (
     "reader", "records", "wall s", "processor us/record", "peak MB", "requests", "429s", "twice",
@@ -38,7 +44,8 @@ vendor's own count.
 - probe before each page: a call to prove the key, then page 1 of 500 rows from the last row's
   moment on. It brings rows at the borders twice, and stops where one moment fills a page.
 
-In brackets: the ratio to the first row of the same table. Only ratios carry over to other
+The scenarios 1-s and rate-limit, which mostly wait, run side by side, and so do the readers of
+1-s. In brackets: the ratio to the first row of the same table. Only ratios carry over to other
 machines, and those within the noise of whatever else ran.
 """
 
@@ -50,54 +57,68 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, default=DEFAULT_ROWS, metavar="N",
                         help="scales every scenario (default: %(default)s)")  # fmt: skip
     args = parser.parse_args(argv)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    began, results = time.monotonic(), {}
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
+    began, results = time.monotonic(), dict[str, Result]()
+    print(
+        "Both sources and plain readers are run on a fake vendor, and what they take is compared."
+    )
     try:
-        with tempfile.TemporaryDirectory() as name:
-            bench = Bench(Path(name), args.rows, lambda text: print(f"  {text}", flush=True))
-            bench.start_up("main_kustomer.py", "spec")  # so that all bytecode is compiled
-            for scenario in [args.only] if args.only else SCENARIOS:
-                print(f"{scenario}", flush=True)
-                results[scenario] = SCENARIOS[scenario](bench)
-                show(results[scenario])
-    except BenchmarkError as error:
+        for names in [(args.only,)] if args.only else PLAN:
+            with ThreadPoolExecutor(len(names)) as pool:
+                found = pool.map(run, names, [args.rows] * len(names))
+                results |= zip(names, found, strict=True)
+    except (BenchmarkError, OSError) as error:
         print(f"\nBROKEN: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("\nStopped.", file=sys.stderr)
-        return 130
-    seconds = time.monotonic() - began
-    report = written(results, seconds)
-    print(report)
+    tables = "\n".join(map(section, results, results.values()))
+    print(f"\n{tables}")
     if args.only or args.rows != DEFAULT_ROWS:
         print(f"{RESULTS.name} is written by a whole run only.")
     else:
-        RESULTS.write_text(report)
+        RESULTS.write_text(f"{introduction(time.monotonic() - began)}\n{tables}")
         print(f"Written to benchmarks/{RESULTS.name}.")
     return int(any(result.broken for result in results.values()))
 
 
-def show(result: Result) -> None:
-    """Print a scenario's targets."""
+def _stop(number: int, _: object) -> None:
+    stop_all()
+    sys.exit(128 + number)
+
+
+def run(name: str, rows: int) -> Result:
+    """Run a scenario and print its targets."""
+
+    def tell(text: str) -> None:
+        print(f"{name}: {text}", flush=True)
+
+    with tempfile.TemporaryDirectory() as place:
+        bench = Bench(Path(place), rows, tell)
+        bench.start_up("main_kustomer.py", "spec")  # so that all bytecode is compiled
+        result = SCENARIOS[name](bench)
     for target in result.targets:
-        print(f"  {'met' if target.met else 'MISSED'}: {target.text}: {target.found}", flush=True)
-    print()
+        tell(f"{'met' if target.met else 'MISSED'}: {target.text}: {target.found}")
+    return result
 
 
-def written(results: dict[str, Result], seconds: float) -> str:
-    """All of it as Markdown."""
-    machine = (
+def introduction(seconds: float) -> str:
+    """When, where and how."""
+    return (
+        "# Speed of the sources\n\n"
         f"{datetime.now(UTC):%Y-%m-%d}, {platform.python_implementation()} "
         f"{platform.python_version()}, {platform.system()}, {os.cpu_count()} processors; "
-        f"load {os.getloadavg()[0]:.1f} at the end; {seconds:.0f} s in all."
+        f"load {os.getloadavg()[0]:.1f} at the end; {seconds:.0f} s in all.\n\n{_HOW}"
     )
-    lines = ["# Speed of the sources", "", machine, "", _HOW]
-    for name, result in results.items():
-        lines += [f"## {name}: {result.title}", "", *table(result.runs), ""]
-        for target in result.targets:
-            lines.append(f"- {'met' if target.met else 'missed'}: {target.text}: {target.found}")
-        lines.append("")
-    return "\n".join(lines)
+
+
+def section(name: str, result: Result) -> str:
+    """A scenario as Markdown."""
+    targets = [
+        f"- {'met' if target.met else 'missed'}: {target.text}: {target.found}"
+        for target in result.targets
+    ]
+    head = f"## {name}: {result.title}"
+    return "\n".join([head, "", *table(result.runs), "", *targets, ""])
 
 
 def table(runs: list[Measured]) -> list[str]:

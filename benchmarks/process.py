@@ -23,6 +23,15 @@ _PEAK_UNIT = 1 if sys.platform == "darwin" else 1024
 _ENVIRONMENT = os.environ | {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
 
 
+_running: set[subprocess.Popen[bytes]] = set()
+
+
+def stop_all() -> None:
+    """Kill all that runs, so that whoever waits for it, in whatever thread, goes on."""
+    for process in list(_running):
+        process.kill()
+
+
 class BenchmarkError(Exception):
     """A sentence on why there is nothing to measure."""
 
@@ -44,6 +53,7 @@ def measure(arguments: list[str], output: Path, errors: Path) -> Usage:
         process = subprocess.Popen(
             [sys.executable, *arguments], cwd=ROOT, stdout=out, stderr=err, env=_ENVIRONMENT
         )
+        _running.add(process)
         watchdog = threading.Timer(LONGEST_RUN_SECONDS, process.kill)
         watchdog.start()
         try:
@@ -52,6 +62,7 @@ def measure(arguments: list[str], output: Path, errors: Path) -> Usage:
             process.returncode = os.waitstatus_to_exitcode(status)
         finally:
             watchdog.cancel()
+            _running.discard(process)
             if process.returncode is None:
                 process.kill()
                 process.wait()
@@ -88,6 +99,7 @@ def serving(place: Path, module: str, *arguments: str) -> Iterator[Vendor]:
     program = [sys.executable, "-m", module, *(text.format(ready=ready) for text in arguments)]
     with log.open("wb") as out:
         process = subprocess.Popen(program, cwd=ROOT, stdout=out, stderr=out)
+        _running.add(process)
         try:
             deadline = time.monotonic() + READY_SECONDS
             while not ready.exists():
@@ -96,6 +108,7 @@ def serving(place: Path, module: str, *arguments: str) -> Iterator[Vendor]:
                 time.sleep(0.02)
             yield Vendor(ready.read_text().strip())
         finally:
+            _running.discard(process)
             process.terminate()
             try:
                 process.wait(timeout=5)

@@ -6,9 +6,11 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -99,8 +101,9 @@ class Bench:
 
     def split(self, share: float = 1) -> dict[str, int]:
         """Rows per searched stream, a share of all."""
-        whole = sum(_PARTS.values())
-        return {name: max(1, int(self.rows * share * n / whole)) for name, n in _PARTS.items()}
+        rows, whole = round(self.rows * share), sum(_PARTS.values())
+        parts = {name: max(1, rows * part // whole) for name, part in _PARTS.items()}
+        return parts | {"messages": max(1, parts["messages"] + rows - sum(parts.values()))}
 
     @contextmanager
     def kustomer(self, rows: dict[str, int], list_rows: int, *options: str) -> Iterator[Vendor]:
@@ -189,14 +192,26 @@ def _ties(rows: dict[str, int]) -> list[str]:
 
 
 def _compared(
-    bench: Bench, title: str, share: float, list_rows: int, latency_ms: int, *others: str
+    bench: Bench, title: str, share: float, list_rows: int, latency_ms: int, *turns: str
 ) -> Result:
+    """Run the floor, ours, and others; each turn names readers that run one after the other.
+
+    Several turns run side by side, each with a vendor of its own: for readers that only wait.
+    """
     rows = bench.split(share)
     options = ["--latency-ms", str(latency_ms), *_ties(rows)]
     result = Result(f"{title}; {sum(rows.values()):,} searched rows and {4 * list_rows} of lists")
-    with bench.kustomer(rows, list_rows, *options) as vendor:
-        for reader in ("floor", "ours", *others):
-            result.runs.append(bench.read(vendor, rows | _lists(list_rows), reader))
+
+    def take(turn: str) -> list[Measured]:
+        with tempfile.TemporaryDirectory(dir=bench.place) as name:
+            own = replace(bench, place=Path(name))
+            with own.kustomer(rows, list_rows, *options) as vendor:
+                expected = rows | _lists(list_rows)
+                return [own.read(vendor, expected, reader) for reader in turn.split()]
+
+    with ThreadPoolExecutor(len(turns)) as pool:
+        for runs in pool.map(take, turns):
+            result.runs += runs
     floor, ours = result.runs[:2]
     if not floor.whole:
         raise BenchmarkError(f"The floor is none: {floor}")
@@ -206,18 +221,27 @@ def _compared(
 
 def no_latency(bench: Bench) -> Result:
     """Processor alone."""
-    return _compared(bench, "No latency", 1, _LIST_ROWS, 0, "hundred", "probing")
+    return _compared(bench, "No latency", 1, _LIST_ROWS, 0, "floor ours hundred probing")
 
 
 def some_latency(bench: Bench) -> Result:
     """What a transatlantic call takes."""
-    result = _compared(bench, "150 ms latency", 1, _LIST_ROWS, 150)
+    result = _compared(bench, "150 ms latency", 1, _LIST_ROWS, 150, "floor ours")
     floor, ours = result.runs[:2]
     wall = ours.usage.wall / floor.usage.wall
     cpu = ours.cpu_per_row / floor.cpu_per_row
     ideal = sum(bench.split().values()) / _PAGE + len(_PARTS) + _list_pages(_LIST_ROWS)
     result.target("wall time <= 0.45 x floor", f"{wall:.2f} x", met=wall <= 0.45)
-    result.target("processor per record <= 2.0 x floor", f"{cpu:.2f} x", met=cpu <= 2.0)
+    starts = (
+        bench.start_up("main_kustomer.py", "spec"),
+        bench.start_up("-c", "import benchmarks.readers"),
+    )
+    net = [run.usage.cpu - start.cpu for run, start in zip((ours, floor), starts, strict=True)]
+    result.target(
+        "processor per record <= 2.0 x floor",
+        f"{cpu:.2f} x; {net[0] / net[1]:.2f} x without what starting takes of each",
+        met=cpu <= 2.0,
+    )
     result.target(
         "requests <= 1.15 x (rows / 500 + one per searched stream and list page)",
         f"{ours.requests} of {ideal:.0f}, {ours.requests / ideal:.2f} x",
@@ -228,7 +252,7 @@ def some_latency(bench: Bench) -> Result:
 
 def much_latency(bench: Bench) -> Result:
     """A small organisation on a slow vendor."""
-    return _compared(bench, "1 s latency", 1 / 18, 25, 1000, "hundred", "probing")
+    return _compared(bench, "1 s latency", 2 / 45, 25, 1000, "floor ours", "hundred", "probing")
 
 
 def rate_limit(bench: Bench) -> Result:

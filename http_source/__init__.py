@@ -2,9 +2,9 @@
 
 from http_source.budget import RateBudget
 from http_source.config import ApiUrl, SourceConfig, config_error
-from http_source.mixin import BackoffMixin, BrokenBodyError, parsed_body
+from http_source.mixin import BackoffMixin, BrokenBodyError, UnfinishedBodyError, parsed_body
 from http_source.progress import ProgressLog, announce_rate_limit, estimate
-from http_source.source import HttpSourceMixin, launch
+from http_source.source import HttpSourceMixin, launch, saved_states, state_message
 
 __all__ = [
     "ApiUrl",
@@ -14,9 +14,12 @@ __all__ = [
     "ProgressLog",
     "RateBudget",
     "SourceConfig",
+    "UnfinishedBodyError",
     "announce_rate_limit",
     "config_error",
     "estimate",
     "launch",
     "parsed_body",
+    "saved_states",
+    "state_message",
 ]

@@ -53,6 +53,10 @@ class BrokenBodyError(ValueError):
     """A good status with a body that breaks the vendor's contract; the text says what is wrong."""
 
 
+class UnfinishedBodyError(ValueError):
+    """A good status with a body that the vendor itself calls incomplete: a passing failure."""
+
+
 def parsed_body(response: requests.Response) -> Any:
     """What the stream's `open_body` made of a good response when its status was judged."""
     return response._parsed_body  # type: ignore[attr-defined]  # noqa: SLF001 - set below
@@ -120,29 +124,43 @@ class RetryingErrorHandler(HttpStatusErrorHandler):
         if status >= 500 or status in _TRANSIENT_STATUSES:  # noqa: PLR2004
             return _transient(f"The vendor answered HTTP {status}.")
         if response.is_redirect or 300 <= status < 400:  # noqa: PLR2004
-            return _lasting(f"Unexpected redirect (HTTP {status}) in answer to {_name(response)}.")
+            return _lasting(
+                f"Unexpected redirect (HTTP {status}) in answer to {self._request(response)}."
+            )
         if status >= 400:  # noqa: PLR2004
-            return self._stream.refusal(response) or _refused(response)
+            text = HttpStream.parse_response_error_message(response) or response.reason
+            return self._stream.refusal(response) or _lasting(
+                f"{self._request(response)} was refused with HTTP {status}: {text}"
+            )
         return self._judge_body(response)
+
+    def _request(self, response: requests.Response) -> str:
+        name = getattr(self._stream, "name", "")
+        return f"Stream {name}: {response.request.method} {str(response.url).split('?')[0]}"
 
     def _judge_body(self, response: requests.Response) -> ErrorResolution:
         try:
             body = _parse(response.content)
         except ValueError:
-            return _transient(f"{_name(response)} was answered with a body that is not JSON.")
+            return _transient(
+                f"{self._request(response)} was answered with a body that is not JSON."
+            )
         try:
             opened = self._stream.open_body(response, body)
         except BrokenBodyError as error:
             return self._judge_broken(response, str(error))
+        except UnfinishedBodyError as error:
+            return _transient(f"{self._request(response)}: {error}")
         response._parsed_body = opened  # type: ignore[attr-defined]  # noqa: SLF001
         return ErrorResolution(ResponseAction.SUCCESS, None, None)
 
-    @staticmethod
-    def _judge_broken(response: requests.Response, defect: str) -> ErrorResolution:
+    def _judge_broken(self, response: requests.Response, defect: str) -> ErrorResolution:
         # The prepared request is the same object on every retry, so it can carry the count.
         tries = getattr(response.request, "broken_bodies", 0) + 1
         response.request.broken_bodies = tries  # type: ignore[attr-defined]
-        sentence = f"{_name(response)} was answered with a body that breaks the contract: {defect}"
+        sentence = (
+            f"{self._request(response)} was answered with a body that breaks the contract: {defect}"
+        )
         if tries < MAX_TRIES_OF_A_BROKEN_BODY:
             return ErrorResolution(ResponseAction.RETRY, FailureType.system_error, sentence)
         return _lasting(sentence)
@@ -189,7 +207,8 @@ class BackoffMixin:
     def open_body(self, response: requests.Response, body: Any) -> Any:
         """Check a good answer's JSON and return what the stream wants of it. For override.
 
-        Raises BrokenBodyError; the request is then tried again before the stream fails.
+        Raises BrokenBodyError or UnfinishedBodyError; the request is then tried again, and the
+        stream fails in the end with a system error or a transient one.
         """
         return body
 
@@ -202,18 +221,9 @@ def _parse(content: bytes) -> Any:
         return json.loads(content)
 
 
-def _name(response: requests.Response) -> str:
-    return f"{response.request.method} {str(response.url).split('?')[0]}"
-
-
 def _transient(sentence: str) -> ErrorResolution:
     return ErrorResolution(ResponseAction.RETRY, FailureType.transient_error, sentence)
 
 
 def _lasting(sentence: str) -> ErrorResolution:
     return ErrorResolution(ResponseAction.FAIL, FailureType.system_error, sentence)
-
-
-def _refused(response: requests.Response) -> ErrorResolution:
-    text = HttpStream.parse_response_error_message(response) or response.reason
-    return _lasting(f"{_name(response)} was refused with HTTP {response.status_code}: {text}")

@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import json
 import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from airbyte_cdk import entrypoint
 from airbyte_cdk.models import (
     AirbyteMessage,
     AirbyteStateMessage,
+    AirbyteStateMessageSerializer,
     ConfiguredAirbyteCatalog,
     ConnectorSpecification,
     FailureType,
@@ -23,6 +26,7 @@ from airbyte_cdk.models import (
 )
 from airbyte_cdk.sources import AbstractSource, Source
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
+from serpyco_rs import SchemaValidationError
 
 from http_source.config import SourceConfig, config_error
 
@@ -77,6 +81,11 @@ class HttpSourceMixin(AbstractSource):
         """The sentence for a check that failed for no fault of the config. For override."""
         raise NotImplementedError
 
+    @classmethod
+    def read_state(cls, state_path: str | None) -> list[AirbyteStateMessage]:
+        """A state file in Airbyte's form, or STATE lines of an output."""
+        return [state_message(item) for item in saved_states(state_path)]
+
     def read(
         self,
         logger: logging.Logger,
@@ -104,6 +113,33 @@ class HttpSourceMixin(AbstractSource):
                 (kind for kind in _GRAVEST_FIRST if kind in failures), error.failure_type
             )
             raise
+
+
+def saved_states(path: str | None) -> list[Any]:
+    """What a saved state file holds, as a list; STATE lines of an output are taken for states.
+
+    Raises a config error if the file is not JSON.
+    """
+    if not path:
+        return []
+    try:
+        saved = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise config_error(f"The saved state is not JSON: {error}.") from error
+    items = saved if isinstance(saved, list) else [saved] if saved else []
+    return [
+        item["state"] if isinstance(item, dict) and item.get("type") == "STATE" else item
+        for item in items
+    ]
+
+
+def state_message(item: Any) -> AirbyteStateMessage:
+    """One state in Airbyte's form. Raises a config error that quotes it if it is none."""
+    try:
+        message: AirbyteStateMessage = AirbyteStateMessageSerializer.load(item)
+    except (SchemaValidationError, TypeError) as error:
+        raise config_error(f"The saved state cannot be understood: {item!r}.") from error
+    return message
 
 
 def _share_one_heap() -> None:

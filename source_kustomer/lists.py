@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from itertools import islice
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlsplit
 
@@ -18,8 +19,10 @@ from source_kustomer.rows import Row, flatten
 from source_kustomer.state import Bookmark
 from source_kustomer.timeline import SETTLING, Instant, parse_instant
 
-# A list in which rows change page is read again, until nothing new turns up.
-_MAX_LIST_ROUNDS = 10
+# A list in which rows change page is read again, so often at most.
+_MAX_ROUNDS = 10
+# Its pages are then known, and asked for side by side.
+_PAGES_AT_ONCE = 4
 
 
 class ListStream(KustomerStream, ABC):
@@ -82,31 +85,40 @@ class ListStream(KustomerStream, ABC):
         """Every resource once, although rows change page while the list is read.
 
         A row that is deleted moves those behind it one place up: one may slip from a page still
-        to come into one already read. So a list of several pages is read again, but for its last
-        page, unless the vendor's count shows that nothing slipped.
+        to come into one already read. So the pages of a list, but for its last, are read again
+        until that yields nothing new. A count would not tell: another row may be created.
         """
         seen: set[str] = set()
-        pages = None
-        for _ in range(_MAX_LIST_ROUNDS):
-            known, rows, number, totals = len(seen), 0, 0, set()
-            for page in islice(self._pages(), pages):
-                number += 1
-                rows += len(page["data"])
-                totals.add((page.get("meta") or {}).get("total"))
-                for resource in page["data"]:
-                    if resource["id"] not in seen:
-                        seen.add(resource["id"])
-                        yield resource
-            if number <= 1 or totals == {rows} or (pages is not None and len(seen) == known):
+        tokens = []
+        for token, page in self._pages():
+            tokens.append(token)
+            yield from _unseen(page, seen)
+        if len(tokens) == 1:
+            return
+        for _ in range(_MAX_ROUNDS):
+            known = len(seen)
+            for page in self._pool.map(self._page, tokens[:-1]):
+                yield from _unseen(page, seen)
+            if len(seen) == known:
                 return
-            pages = number - 1 if pages is None else pages
         message = (
-            f"Stream {self.name}: the list changed each of the {_MAX_LIST_ROUNDS} times it was "
-            "read, so that rows may be missing."
+            f"Stream {self.name}: the list changed each of the {_MAX_ROUNDS} times that it was "
+            "read again, so that rows may be missing."
         )
         raise transient_error(message)
 
-    def _pages(self) -> Iterator[Mapping[str, Any]]:
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(_PAGES_AT_ONCE, thread_name_prefix=f"kustomer-{self.name}")
+
+    def _page(self, token: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A page that was there before; one that has gone since holds nothing."""
+        response = self._get(token)
+        page: Mapping[str, Any] = parsed_body(response) if response.ok else {"data": []}
+        return page
+
+    def _pages(self) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+        """Each page's token and body, to the end of the `next` links."""
         token: dict[str, Any] | None = {"page": "1", "pageSize": str(self.page_size)}
         followed: list[dict[str, Any]] = []
         was_full = True
@@ -122,7 +134,7 @@ class ListStream(KustomerStream, ABC):
                     raise system_error(message)
                 return
             body = parsed_body(response)
-            yield body
+            yield token, body
             was_full = self._is_full(body)
             token = self._following(body, token, was_full=was_full)
 
@@ -159,3 +171,10 @@ class ListStream(KustomerStream, ABC):
         if response.status_code == requests.codes.not_found and page not in (None, "1"):
             return ErrorResolution(ResponseAction.IGNORE, None, None)
         return super().refusal(response)
+
+
+def _unseen(page: Mapping[str, Any], seen: set[str]) -> Iterator[Mapping[str, Any]]:
+    for resource in page["data"]:
+        if resource["id"] not in seen:
+            seen.add(resource["id"])
+            yield resource

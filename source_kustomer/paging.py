@@ -162,6 +162,7 @@ class Reader:
                 for hits in self._split(Query(position.at, position.at + 1), page):
                     yield Batch(position.take(hits), position.at)
                 position.pass_to(position.at + 1)
+                yield Batch([], position.at)
             elif ahead and (yield from self._read_ahead(position, query, page)):
                 return
 
@@ -284,7 +285,7 @@ class Reader:
                 if len(ids) < self._granted:
                     break
             # So deep, an empty page may be a refusal, and a count the largest that is told.
-            too_deep = len(rows) + self._granted > self._max_rows
+            too_deep = number == self._max_pages or len(rows) + self._granted > self._max_rows
             if len(seen) == total and (not too_deep or total < self._max_rows):
                 return
             idle_rounds += len(seen) == known and (too_deep or len(set(rows)) == len(rows))

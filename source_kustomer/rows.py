@@ -45,7 +45,7 @@ def flatten(resource: Mapping[str, Any]) -> Row:
 
 def _put(row: Row, column: str, value: Any) -> None:
     if column in row:
-        row[f"attribute_{column}"] = row[column]
+        _put(row, f"attribute_{column}", row[column])
     row[column] = value
 
 

@@ -17,7 +17,7 @@ import requests
 from airbyte_cdk.models import AirbyteMessage, SyncMode
 from airbyte_cdk.sources.streams.http.error_handlers import ErrorResolution, ResponseAction
 
-from http_source import BrokenBodyError, ProgressLog, estimate, parsed_body
+from http_source import BrokenBodyError, ProgressLog, UnfinishedBodyError, estimate, parsed_body
 from source_kustomer.api import KustomerStream, config_failure, error_text, system_error
 from source_kustomer.paging import PAGE_SIZE, Batch, Hit, Page, Query, Reader, UnreadableError
 from source_kustomer.rows import Row, flatten
@@ -210,7 +210,7 @@ class SearchStream(KustomerStream, ABC):
         meta = body.get("meta") or {}
         if meta.get("timed_out") is True:
             msg = "the search timed out (meta.timed_out), so its rows may be incomplete"
-            raise BrokenBodyError(msg)
+            raise UnfinishedBodyError(msg)
         try:
             hits = [
                 Hit(resource["id"], parse_instant(resource["attributes"]["updatedAt"]), resource)

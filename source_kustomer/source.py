@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from airbyte_cdk.models import AirbyteMessage, AirbyteStateMessage, ConfiguredAirbyteCatalog
+from airbyte_cdk.models import (
+    AirbyteMessage,
+    AirbyteStateMessage,
+    ConfiguredAirbyteCatalog,
+    FailureType,
+)
 from airbyte_cdk.sources import AbstractSource
 from airbyte_cdk.sources.streams import Stream
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
-from http_source import HttpSourceMixin, config_error, launch
+from http_source import HttpSourceMixin, config_error, launch, saved_states
 from source_kustomer.api import CurrentToken, KustomerStream, Run
 from source_kustomer.config import KustomerConfig
 from source_kustomer.state import state_messages
@@ -59,7 +62,8 @@ class SourceKustomer(HttpSourceMixin, AbstractSource):
         try:
             Customers(run, max_tries=2).probe()
         except AirbyteTracedException as refused:
-            if not CurrentToken(run, max_tries=1).is_accepted():
+            by_kustomer = refused.failure_type is FailureType.config_error
+            if not by_kustomer or not CurrentToken(run, max_tries=1).is_accepted():
                 raise
             message = (
                 f"Kustomer accepts this API key, but not for searching ({refused.message}). Give "
@@ -77,10 +81,9 @@ class SourceKustomer(HttpSourceMixin, AbstractSource):
         )
 
     @classmethod
-    def read_state(cls, state_path: str) -> list[AirbyteStateMessage]:
+    def read_state(cls, state_path: str | None) -> list[AirbyteStateMessage]:
         """A state file of any shape that this source or its predecessor wrote."""
-        saved = json.loads(Path(state_path).read_text(encoding="utf-8")) if state_path else None
-        return state_messages(saved, [stream.name for stream in STREAMS])
+        return state_messages(saved_states(state_path), [stream.name for stream in STREAMS])
 
     def read(
         self,

@@ -10,13 +10,12 @@ from typing import Any
 from airbyte_cdk.models import (
     AirbyteStateBlob,
     AirbyteStateMessage,
-    AirbyteStateMessageSerializer,
     AirbyteStateType,
     AirbyteStreamState,
     StreamDescriptor,
 )
 
-from http_source import config_error
+from http_source import config_error, state_message
 from source_kustomer.timeline import Instant, format_instant, parse_instant
 
 # The clock of the machine that wrote a state may have run ahead of this one by so much.
@@ -82,32 +81,33 @@ def _garbage(stream: str, value: Any, reason: str) -> Exception:
     )
 
 
-def state_messages(saved: Any, streams: Sequence[str]) -> list[AirbyteStateMessage]:
-    """A saved state file as one message per stream.
+def state_messages(
+    saved: Sequence[Any] | None, streams: Sequence[str]
+) -> list[AirbyteStateMessage]:
+    """A saved state as one message per stream.
 
-    Takes what Airbyte hands over (a list of state messages, of any type) and what people keep in
-    files: a single message, one STATE line of the output, the retired connector's
-    `{"bookmarks": {stream: timestamp}}`, `{stream: state}`, or `{"updated_at": ...}` for all.
+    Takes what Airbyte hands over (state messages of any type) and what people keep in files: the
+    retired connector's `{"bookmarks": {stream: timestamp}}`, `{stream: state}`, or
+    `{"updated_at": ...}` for all streams. Raises a config error that quotes anything else.
     """
     messages: list[AirbyteStateMessage] = []
-    for item in saved if isinstance(saved, list) else [saved] if saved else []:
+    for item in saved or []:
         if isinstance(item, AirbyteStateMessage):
-            if item.stream is None and item.data is not None:
-                messages.extend(_messages(item.data, streams))
-            else:
-                messages.append(item)
-            continue
-        if not isinstance(item, Mapping):
+            legacy = item.data if item.stream is None else None
+            messages.extend([item] if legacy is None else _messages(legacy, streams))
+        elif isinstance(item, Mapping):
+            messages.extend(_messages(item, streams))
+        else:
             raise _garbage("*", item, "a state must be an object")
-        messages.extend(_messages(item, streams))
     return messages
 
 
 def _messages(item: Mapping[str, Any], streams: Sequence[str]) -> list[AirbyteStateMessage]:
-    if item.get("type") == "STATE" and isinstance(item.get("state"), Mapping):
-        item = item["state"]
     if "stream" in item or "global" in item:
-        return [AirbyteStateMessageSerializer.load(dict(item))]
+        message = state_message(item)
+        if message.global_ is not None and message.global_.shared_state is not None:
+            raise _garbage("*", dict(item), "the streams of this source share no state")
+        return [message]
     saved = item.get("data", item)
     if not isinstance(saved, Mapping):
         raise _garbage("*", saved, "a state must be an object")

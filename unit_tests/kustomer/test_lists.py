@@ -230,19 +230,18 @@ def test_no_row_is_lost_when_a_whole_page_is_deleted_between_two_pages(
 def test_rows_are_emitted_once_when_some_are_created_at_the_front_between_two_pages(
     org, sync, pages_of, list_total
 ):
+    def newest_first():
+        tags = vendor._truth["tag"]
+        vendor._truth["tag"] = dict(sorted(tags.items(), key=lambda item: -item[1].number))
+
     def edit(body, request, number):
         if number == 2:
             vendor.insert("tag")
-            tags = vendor._truth["tag"]
-            vendor._truth["tag"] = dict(reversed(tags.items()))
-            vendor._truth["tag"] = dict(sorted(vendor._truth["tag"].items(), key=newest_first))
-
-    def newest_first(item):
-        return -item[1].number
+            newest_first()
 
     pages_of(10)
     vendor = org(list_rows={"tag": 45}, list_total=list_total, edit=edit)
-    vendor._truth["tag"] = dict(sorted(vendor._truth["tag"].items(), key=newest_first))
+    newest_first()
     before = ids(vendor, "tag")
     emitted = sync(vendor, "tags").ids("tags")
     assert set(before) <= set(emitted)

@@ -285,17 +285,15 @@ def test_every_change_is_emitted_exactly_once_when_the_index_lags(org, sync, tim
 
 
 @pytest.mark.parametrize("behind", [1, 30, 3600])
-def test_the_state_follows_the_earlier_clock_when_the_vendors_is_behind(
-    org, sync, time, behind
-):
+def test_the_state_follows_the_earlier_clock_when_the_vendors_is_behind(org, sync, time, behind):
     vendor = org({"note": 120, "message": 3}, page_size_max=50)
     vendor.clock.advance(-behind)
     first = sync(vendor, "notes", "messages")
     claimed = datetime.fromisoformat(first.state("notes")["updated_at"])
     assert claimed <= NOW - timedelta(seconds=120 + (behind if behind > 5 else 0))
-    assert first.state("messages")["updated_at"] == iso(
-        vendor.clock.ms() - 120_000
-    ), "a later stream knows the vendor's clock from the start"
+    assert first.state("messages")["updated_at"] == iso(vendor.clock.ms() - 120_000), (
+        "a later stream knows the vendor's clock from the start"
+    )
     late = vendor.insert("note").id
     time.tick(600)
     second = sync(vendor, "notes", state={"notes": first.state("notes")})
@@ -509,7 +507,7 @@ def test_what_came_before_is_kept_and_other_streams_finish_when_a_later_page_is_
     assert FailureType.system_error in synced.failures
     emitted = synced.ids("messages")
     assert emitted == ids(vendor, "message")[: len(emitted)]
-    assert len(emitted) >= 700
+    assert len(emitted) >= 500
     assert len(synced.states("messages")) >= 1
     for before, state in synced.checkpoints("messages"):
         limit = from_ms(to_ms(datetime.fromisoformat(state["updated_at"])))
