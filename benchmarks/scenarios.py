@@ -231,7 +231,7 @@ def some_latency(bench: Bench) -> Result:
     wall = ours.usage.wall / floor.usage.wall
     cpu = ours.cpu_per_row / floor.cpu_per_row
     ideal = sum(bench.split().values()) / _PAGE + len(_PARTS) + _list_pages(_LIST_ROWS)
-    result.target("wall time <= 0.45 x floor", f"{wall:.2f} x", met=wall <= 0.45)
+    result.target("wall time <= 0.45 x floor", f"{wall:.3f} x", met=wall <= 0.45)
     starts = (
         bench.start_up("main_kustomer.py", "spec"),
         bench.start_up("-c", "import benchmarks.readers"),
@@ -239,7 +239,7 @@ def some_latency(bench: Bench) -> Result:
     net = [run.usage.cpu - start.cpu for run, start in zip((ours, floor), starts, strict=True)]
     result.target(
         "processor per record <= 2.0 x floor",
-        f"{cpu:.2f} x; {net[0] / net[1]:.2f} x without what starting takes of each",
+        f"{cpu:.3f} x; {net[0] / net[1]:.2f} x without what starting takes of each",
         met=cpu <= 2.0,
     )
     result.target(
@@ -309,7 +309,7 @@ def memory(bench: Bench) -> Result:
     few, many = result.runs
     result.complete(few, many)
     ratio = many.usage.peak / few.usage.peak
-    result.target("peak memory of ten times the rows <= 1.1 x", f"{ratio:.2f} x", met=ratio <= 1.1)
+    result.target("peak memory of ten times the rows <= 1.1 x", f"{ratio:.3f} x", met=ratio <= 1.1)
     result.target(
         "peak memory < 200 MB", f"{many.usage.peak / 1e6:.0f} MB", met=many.usage.peak < 200e6
     )
