@@ -1,12 +1,23 @@
 """What both sources share of reading a vendor's HTTP API: configuration, waiting, failing."""
 
-from http_source.budget import RateBudget
-from http_source.config import ApiUrl, SourceConfig, config_error
-from http_source.mixin import BackoffMixin, BrokenBodyError, UnfinishedBodyError, parsed_body
-from http_source.progress import ProgressLog, announce_rate_limit, estimate
-from http_source.source import HttpSourceMixin, launch, saved_states, state_message
+# Importing the CDK makes a million objects, none of which is garbage: a fifth of the start-up is
+# spent on looking (benchmarks/results.md). So the collector rests meanwhile.
+import gc
+
+_collects = gc.isenabled()
+gc.disable()
+try:
+    from http_source.budget import RateBudget
+    from http_source.config import ApiKey, ApiUrl, SourceConfig, config_error
+    from http_source.mixin import BackoffMixin, BrokenBodyError, UnfinishedBodyError, parsed_body
+    from http_source.progress import ProgressLog, announce_rate_limit, estimate
+    from http_source.source import HttpSourceMixin, launch, saved_states, state_message
+finally:
+    if _collects:
+        gc.enable()
 
 __all__ = [
+    "ApiKey",
     "ApiUrl",
     "BackoffMixin",
     "BrokenBodyError",

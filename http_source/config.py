@@ -44,6 +44,19 @@ def _api_url(value: str) -> str:
 ApiUrl = Annotated[str, AfterValidator(_api_url)]
 
 
+def _key(value: str) -> str:
+    # Keys are copied by hand; what sneaks in breaks the header, and with it the masking of the key.
+    key = value.strip()
+    if not key.isascii() or not key.isprintable() or " " in key or not key:
+        msg = "is empty, or holds characters that no key has; copy it again"
+        raise ValueError(msg)
+    return key
+
+
+# A key as it is sent in a header, without the blanks and line ends that copying adds.
+ApiKey = Annotated[str, AfterValidator(_key)]
+
+
 class SourceConfig(BaseModel):
     """A config as users save it. Unknown keys are kept and ignored, as retired versions did."""
 

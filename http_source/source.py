@@ -139,6 +139,8 @@ def state_message(item: Any) -> AirbyteStateMessage:
         message: AirbyteStateMessage = AirbyteStateMessageSerializer.load(item)
     except (SchemaValidationError, TypeError) as error:
         raise config_error(f"The saved state cannot be understood: {item!r}.") from error
+    if message.stream is None and message.global_ is None and message.data is None:
+        raise config_error(f"The saved state cannot be understood: {item!r}.")
     return message
 
 

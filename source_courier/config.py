@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from http_source import ApiUrl, SourceConfig
+from http_source import ApiKey, ApiUrl, SourceConfig
 
 # US is the server of Courier's OpenAPI; EU is the preset of its JavaScript SDK. The same path
 # layout on both. https://www.courier.com/docs/reference/api-overview
@@ -14,7 +14,7 @@ _HOSTS = {"us": "https://api.courier.com", "eu": "https://api.eu.courier.com"}
 class CourierConfig(SourceConfig):
     """`api_key` is all that the retired connector took, so its saved configs stay valid."""
 
-    api_key: str = Field(
+    api_key: ApiKey = Field(
         title="API key",
         description=(
             "A Courier API key, from Settings > API Keys. The key decides which environment is "

@@ -31,8 +31,8 @@ class SourceCourier(HttpSourceMixin, AbstractSource):
         """The vendor or the way to it is down: name the host, and what to look at."""
         host = CourierConfig.from_mapping(config).host
         return (
-            f"Courier could not be asked at {host}. If that host is right, check the network "
-            f"(firewall, proxy) and try again later. ({error.message})"
+            f"Courier did not answer as it should at {host}. Check that host and "
+            f"the network (firewall, proxy), or try again later. ({error.message})"
         )
 
     def streams(self, config: Mapping[str, Any]) -> list[Stream]:

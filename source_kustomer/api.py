@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC
 from collections.abc import Iterable, Mapping, MutableMapping
 from datetime import UTC, datetime
@@ -27,6 +28,9 @@ from source_kustomer.config import KustomerConfig
 from source_kustomer.state import bookmark
 from source_kustomer.timeline import Instant, parse_instant
 
+# Clocks that are kept in time do not differ by so much.
+_WRONG_CLOCK: Instant = 10 * 60 * 1000
+
 _NEW_KEY = "Make a new one in Kustomer under Settings > Security > API Keys."
 
 
@@ -38,6 +42,7 @@ class VendorClock:
 
     def __init__(self) -> None:
         self._behind: Instant = 0
+        self._warned = False
 
     def observe(self, response: requests.Response) -> None:
         """Take note of an answer's `Date`."""
@@ -48,6 +53,15 @@ class VendorClock:
     def now(self) -> Instant:
         """The present moment, never later than either clock says."""
         return self._local() - self._behind
+
+    def warn_once(self, logger: logging.Logger) -> None:
+        """Say so where Kustomer's clock is so far behind ours that one of them must be wrong."""
+        if self._behind > _WRONG_CLOCK and not self._warned:
+            self._warned = True
+            logger.warning(
+                "Kustomer's clock is %d minutes behind this machine's: reading no further than it.",
+                self._behind // 60_000,
+            )
 
     @staticmethod
     def _local() -> Instant:

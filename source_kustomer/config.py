@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from http_source import ApiUrl, SourceConfig
+from http_source import ApiKey, ApiUrl, SourceConfig
 from source_kustomer.timeline import Instant, parse_instant
 
 # One pod per region; https://developer.kustomer.com/api lists the three.
@@ -21,7 +21,7 @@ _HOSTS = {
 class KustomerConfig(SourceConfig):
     """`api_token` and `start_date` are spelled as the retired connector spelled them."""
 
-    api_token: str = Field(
+    api_token: ApiKey = Field(
         title="API key",
         description=(
             "A Kustomer API key, from Settings > Security > API Keys. It needs the roles "

@@ -67,10 +67,9 @@ class ListStream(KustomerStream, ABC):
         # What changes from here on belongs to the next sync, though this one may see it too.
         begun = self._clock.now()
         for resource in self._resources():
-            row = flatten(resource)
-            updated = row.get("updated_at")
+            updated = resource["attributes"].get("updatedAt")
             if updated is None or self._instant(updated) >= lower:
-                yield row
+                yield flatten(resource)
         begun = min(begun, self._clock.now())
         self._saved = Bookmark(max(begun - SETTLING, lower)).as_state()
 
@@ -118,43 +117,44 @@ class ListStream(KustomerStream, ABC):
         return page
 
     def _pages(self) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
-        """Each page's token and body, to the end of the `next` links."""
-        token: dict[str, Any] | None = {"page": "1", "pageSize": str(self.page_size)}
-        followed: list[dict[str, Any]] = []
-        was_full = True
-        while token is not None:
-            if token in followed:
-                message = f"Stream {self.name}: Kustomer repeated the next link to {token}."
-                raise system_error(message)
+        """Each page's token and body, to the end of the list.
+
+        The `next` links are followed. Where one is missing, or null behind a full page, the next
+        page is asked for all the same: then, and behind an empty page, nothing more is the end.
+        """
+        token = {"page": "1", "pageSize": str(self.page_size)}
+        followed: list[dict[str, str]] = []
+        promised = was_empty = False
+        while token not in followed:
             followed.append(token)
             response = self._get(token)
+            if not response.ok and promised:
+                message = f"Stream {self.name}: Kustomer's next link leads to no page: {token}."
+                raise system_error(message)
             if not response.ok:
-                if was_full:
-                    message = f"Stream {self.name}: Kustomer's next link leads to no page: {token}."
-                    raise system_error(message)
                 return
             body = parsed_body(response)
             yield token, body
-            was_full = self._is_full(body)
-            token = self._following(body, token, was_full=was_full)
+            link = _next_link(body)
+            is_empty = not body["data"]
+            if link is None and (is_empty or not self._may_go_on(body)):
+                return
+            if is_empty and was_empty:
+                return
+            promised, was_empty = link is not None and self._is_full(body), is_empty
+            token = {**token, "page": str(len(followed) + 1)} if link is None else self._token(link)
+        message = f"Stream {self.name}: Kustomer repeated the next link to {token}."
+        raise system_error(message)
+
+    def _may_go_on(self, body: Mapping[str, Any]) -> bool:
+        return "next" not in (body.get("links") or {}) or self._is_full(body)
 
     def _is_full(self, body: Mapping[str, Any]) -> bool:
         granted = (body.get("meta") or {}).get("pageSize")
         size = min(self.page_size, granted) if isinstance(granted, int) else self.page_size
         return len(body["data"]) >= size
 
-    def _following(
-        self, body: Mapping[str, Any], token: Mapping[str, Any], *, was_full: bool
-    ) -> dict[str, Any] | None:
-        link = (body.get("links") or {}).get("next")
-        if link:
-            return self._token(link)
-        if was_full and body["data"] and token.get("page", "").isdigit():
-            # No link, yet the page is full: ask rather than trust.
-            return {**token, "page": str(int(token["page"]) + 1)}
-        return None
-
-    def _token(self, link: str) -> dict[str, Any]:
+    def _token(self, link: str) -> dict[str, str]:
         target, own = urlsplit(link), urlsplit(self.url_base)
         elsewhere = target.netloc and (target.scheme, target.netloc) != (own.scheme, own.netloc)
         if elsewhere or not target.path.endswith(f"/{self.endpoint}"):
@@ -171,6 +171,10 @@ class ListStream(KustomerStream, ABC):
         if response.status_code == requests.codes.not_found and page not in (None, "1"):
             return ErrorResolution(ResponseAction.IGNORE, None, None)
         return super().refusal(response)
+
+
+def _next_link(body: Mapping[str, Any]) -> str | None:
+    return (body.get("links") or {}).get("next") or None
 
 
 def _unseen(page: Mapping[str, Any], seen: set[str]) -> Iterator[Mapping[str, Any]]:

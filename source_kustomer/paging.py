@@ -35,8 +35,10 @@ _FILL = 0.7
 # Ties that nothing splits are read by page number, again until the vendor's count is reached. An
 # order that is shuffled on every request needs about ten rounds for 10,000 rows (coupon collector).
 MAX_ROUNDS = 40
-# If the count is not to be trusted, so many rounds without a new row are taken for all.
-_IDLE_ROUNDS = 3
+# If the count is not to be trusted: three rounds with nothing new are taken for all, or nine in
+# which rows came twice (each of them overlooks a given row with a chance of about one in e).
+_CLEAN_ROUND = 3
+_IDLE_ENOUGH = 9
 
 
 class UnreadableError(Exception):
@@ -159,7 +161,7 @@ class Reader:
             yield Batch(fresh, position.at, left)
             if position.at == started_at and len(page.hits) >= self._granted:
                 # (C) One instant fills the page.
-                for hits in self._split(Query(position.at, position.at + 1), page):
+                for hits in self._instant(position.at):
                     yield Batch(position.take(hits), position.at)
                 position.pass_to(position.at + 1)
                 yield Batch([], position.at)
@@ -233,8 +235,26 @@ class Reader:
             return True
         return rows < min(self._granted, query.size) and (not says_more or nothing_new)
 
+    def _instant(self, instant: Instant) -> Iterator[Sequence[Hit]]:
+        """(C) All records of one instant that fills a page.
+
+        Should the vendor still count more than the parts held, some have no `created_at`, which
+        no part contains; they are looked for by number.
+        """
+        query = Query(instant, instant + 1)
+        page = self._one(query)
+        found = {hit.id for hit in page.hits}
+        yield page.hits
+        for hits in self._split(query, page):
+            found.update(hit.id for hit in hits)
+            yield hits
+        if page.total is not None and len(found) < page.total:
+            counted = self._one(query).total
+            if counted is not None and len(found) < counted:
+                yield from self._by_number(query)
+
     def _split(self, query: Query, page: Page) -> Iterator[Sequence[Hit]]:
-        """(C) All records of one instant, of which `page` is a full page.
+        """(C) All records of a query within one instant, of which `page` is a full page.
 
         Cut by `created_at` until each part fits a page: that is exact in any order and while
         records leave, for each part is one answer.
@@ -268,16 +288,16 @@ class Reader:
         """
         seen: set[str] = set()
         total: int | None = None
-        idle_rounds = 0
+        idle = 0
         for _ in range(MAX_ROUNDS):
             known = len(seen)
             rows: list[str] = []
-            for number in range(1, self._max_pages + 1):
+            for number in range(1, MAX_PAGES + 1):
                 page = next(self._ask([replace(query, page=number)]))
                 if page is None:
-                    raise self._unreadable(query, total, len(seen))
+                    break
                 if page.total != total:
-                    total, seen, idle_rounds = page.total, set(), 0
+                    total, seen, known, idle = page.total, set(), 0, 0
                 ids = [hit.id for hit in page.hits]
                 rows.extend(ids)
                 seen.update(ids)
@@ -285,21 +305,27 @@ class Reader:
                 if len(ids) < self._granted:
                     break
             # So deep, an empty page may be a refusal, and a count the largest that is told.
-            too_deep = number == self._max_pages or len(rows) + self._granted > self._max_rows
+            too_deep = (
+                page is None or number == MAX_PAGES or len(rows) + self._granted > self._max_rows
+            )
             if len(seen) == total and (not too_deep or total < self._max_rows):
                 return
-            idle_rounds += len(seen) == known and (too_deep or len(set(rows)) == len(rows))
-            if idle_rounds == _IDLE_ROUNDS:
-                if too_deep:
-                    break
+            if len(seen) > known:
+                idle = 0
+                continue
+            # Nothing new. A round that shows a row twice was shuffled, and proves less.
+            idle += _CLEAN_ROUND if len(set(rows)) == len(rows) else 1
+            if too_deep and idle >= _CLEAN_ROUND:
+                break
+            if idle >= _IDLE_ENOUGH:
                 return
         raise self._unreadable(query, total, len(seen))
 
     def _unreadable(self, query: Query, total: int | None, seen: int) -> UnreadableError:
         msg = (
-            f"{total} records share updated_at {format_instant(query.lower)} and one created_at; "
-            f"{seen} of them could be read. Kustomer serves at most {self._max_rows} rows and "
-            f"{MAX_PAGES} pages of a search, and no narrower search tells these records apart."
+            f"{total or 'Many'} records share updated_at {format_instant(query.lower)} and one "
+            f"created_at; {seen} of them could be read. Kustomer serves at most {self._max_rows} "
+            f"rows and {MAX_PAGES} pages of a search, and no narrower search tells them apart."
         )
         return UnreadableError(msg)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from typing import Any
 
 Row = dict[str, Any]
@@ -17,11 +16,23 @@ _HUMP = re.compile("([a-z0-9])([A-Z])")
 _RELATIONSHIP_COLUMNS = {"sla": "sla_data"}
 
 
-# Bounded: the keys of open objects are chosen by users and channels.
-@lru_cache(maxsize=2**16)
 def snake_case(name: str) -> str:
     """`firstName` -> `first_name`, as the retired connector spelled it: it touches nothing else."""
     return _HUMP.sub(r"\1_\2", _WORD.sub(r"\1_\2", name)).lower()
+
+
+class _Names(dict[str, str]):
+    """The snake_case names of the keys seen, bounded: users and channels choose some of them."""
+
+    def __missing__(self, key: str) -> str:
+        if len(self) >= _MOST_NAMES:
+            self.clear()
+        name = self[key] = snake_case(key)
+        return name
+
+
+_MOST_NAMES = 2**16
+_names = _Names()
 
 
 def flatten(resource: Mapping[str, Any]) -> Row:
@@ -36,10 +47,10 @@ def flatten(resource: Mapping[str, Any]) -> Row:
     row = _snake_cased(resource["attributes"])
     for name, value in resource.items():
         if name == "relationships":
-            for column, data in _related(value or {}):
+            for column, data in _related(value if isinstance(value, dict) else {}):
                 _put(row, column, data)
         elif name != "attributes":
-            _put(row, snake_case(name), _value(value))
+            _put(row, _names[name], _value(value))
     return row
 
 
@@ -51,42 +62,37 @@ def _put(row: Row, column: str, value: Any) -> None:
 
 def _related(relationships: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, value in relationships.items():
-        if isinstance(value, list):
-            data: Any = value
-        elif isinstance(value, dict) and "data" in value:
-            data = value["data"]
-        else:
-            continue  # null, or nothing but links to follow
-        column = snake_case(name)
-        yield _RELATIONSHIP_COLUMNS.get(column, column), _value(data)
+        if isinstance(value, dict):
+            if "data" not in value:
+                continue  # nothing but links to follow
+            value = value["data"]  # noqa: PLW2901
+        elif not isinstance(value, list):
+            continue  # null
+        column = _names[name]
+        yield _RELATIONSHIP_COLUMNS.get(column, column), _value(value)
+
+
+# JSON knows no subclasses, so the type itself decides.
+_NESTED = frozenset({dict, list})
 
 
 def _snake_cased(value: Mapping[str, Any]) -> Row:
-    # The hot path: about fifty values a row. JSON knows no subclasses, so `type` decides, and a
-    # scalar costs no call of ours.
+    # The hot path, about fifty values a row: no call for a scalar or a name seen before.
     row: Row = {}
     for key, item in value.items():
-        kind = type(item)
-        row[snake_case(key)] = (
-            _snake_cased(item) if kind is dict else _items(item) if kind is list else item
-        )
+        row[_names[key]] = _value(item) if type(item) in _NESTED else item
     if len(row) == len(value):
         return row
-    names = [snake_case(key) for key in value]
+    names = [_names[key] for key in value]
     return {
         key if names.count(name) > 1 else name: _value(item)
         for (key, item), name in zip(value.items(), names, strict=True)
     }
 
 
-def _items(value: list[Any]) -> list[Any]:
-    return [
-        _snake_cased(item) if type(item) is dict else _items(item) if type(item) is list else item
-        for item in value
-    ]
-
-
 def _value(value: Any) -> Any:
-    if isinstance(value, dict):
+    if type(value) is dict:
         return _snake_cased(value)
-    return _items(value) if isinstance(value, list) else value
+    if type(value) is list:
+        return [_value(item) if type(item) in _NESTED else item for item in value]
+    return value

@@ -155,6 +155,7 @@ class SearchStream(KustomerStream, ABC):
             batches = self._read(start, now, open_end=open_end)
             first = next(batches, None)
             if self._clock.now() >= now - _CLOCK_PRECISION:
+                self._clock.warn_once(self.logger)
                 return now, iter(()) if first is None else _chain(first, batches)
 
     def _read(self, start: Instant, now: Instant, *, open_end: bool) -> Iterator[Batch]:
@@ -236,6 +237,9 @@ class SearchStream(KustomerStream, ABC):
             raise BrokenBodyError(msg)
         _check_bounds(orjson.loads(response.request.body or b"{}"), hits)
         links = body.get("links") or {}
+        if not hits and links.get("next") and meta.get("total") and _page_number(response) == 1:
+            msg = f"expected some of the {meta['total']} rows that it counts, got none"
+            raise BrokenBodyError(msg)
         total, size = meta.get("total"), meta.get("pageSize")
         return Page(
             hits,
@@ -246,19 +250,17 @@ class SearchStream(KustomerStream, ABC):
 
     def refusal(self, response: requests.Response) -> ErrorResolution | None:
         """A page too deep is no failure, and a refusing archive can be done without."""
-        asked = urlsplit(str(response.request.url))
-        page = int(dict(parse_qsl(asked.query)).get("page", "1"))
-        if page > 1 and response.status_code in (400, 404):
+        if _page_number(response) > 1 and response.status_code in (400, 404):
             # Kustomer's links promise pages that it does not serve (reference: search depth).
             return ErrorResolution(ResponseAction.IGNORE, None, None)
         meaning = super().refusal(response)
-        if not asked.path.endswith("/archive/search"):
+        if not urlsplit(str(response.request.url)).path.endswith("/archive/search"):
             return meaning
         text = meaning.error_message if meaning else error_text(response)
         return config_failure(
-            f"Kustomer refused the search of its archive (HTTP {response.status_code}): {text} "
-            "If your key reads everything else, set 'Include archived records' (include_archived) "
-            "to false to sync without records older than two years."
+            f"{text} This was a search of Kustomer's archive (HTTP {response.status_code}). If "
+            "your key reads everything else, set 'Include archived records' (include_archived) to "
+            "false to sync without what was last updated more than two years ago."
         )
 
     def _log_unreachable(self, start: Instant, now: Instant) -> None:
@@ -298,6 +300,10 @@ def _read_both(search: Reader, archive: Reader, span: Span) -> Iterator[Batch]:
 def _while_below(hits: deque[Hit], instant: Instant) -> Iterator[None]:
     while hits and hits[0].updated < instant:
         yield None
+
+
+def _page_number(response: requests.Response) -> int:
+    return int(dict(parse_qsl(urlsplit(str(response.request.url)).query)).get("page", "1"))
 
 
 def _check_bounds(asked: Mapping[str, Any], hits: Sequence[Hit]) -> None:

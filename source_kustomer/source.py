@@ -76,8 +76,8 @@ class SourceKustomer(HttpSourceMixin, AbstractSource):
         """The vendor or the way to it is down: name the host, and what to look at."""
         host = KustomerConfig.from_mapping(config).host
         return (
-            f"Kustomer could not be asked at {host}. Check the subdomain or region in that "
-            f"address and the network (firewall, proxy), or try again later. ({error.message})"
+            f"Kustomer did not answer as it should at {host}. Check the subdomain or region, and "
+            f"the network (firewall, proxy), or try again later. ({error.message})"
         )
 
     @classmethod

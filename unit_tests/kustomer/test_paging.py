@@ -142,6 +142,18 @@ def impossible(spec: list[tuple[int, int, str]], kind: dict[str, object]) -> boo
     return countless and unsplittable(records(spec)) > kind["clamp"]
 
 
+def may_be_refused(spec: list[tuple[int, int, str]], kind: dict[str, object]) -> bool:
+    """Whether a loud error is right: see the docstring of `Reader._by_number`."""
+    made = records(spec)
+    instants = [updated for updated, _ in made.values()]
+    most = max((instants.count(instant) for instant in instants), default=0)
+    deep = most > MAX_ROWS - 2 * kind["clamp"]
+    overstated = kind["total"] == "high" and most > kind["clamp"]
+    return (overstated and (deep or kind["tie_order"] == "shuffled")) or unsplittable(made) > kind[
+        "clamp"
+    ]
+
+
 vendors = st.fixed_dictionaries(
     {
         "seed": st.integers(0, 2**16),
@@ -161,8 +173,9 @@ full_size = settings(max_examples=250, deadline=None, suppress_health_check=[Hea
 def test_all_that_stays_is_emitted_in_order_and_before_its_checkpoint(spec, kind, churn, late):
     assume(not (churn and impossible(spec, kind)))
     vendor = Vendor(records(spec), churn=churn, late=late, **kind)
-    most = unsplittable(vendor.records)
+    excusable = may_be_refused(spec, kind)
     emitted: list[Hit] = []
+    refused = None
     try:
         for batch in reader(vendor).read(START, SETTLED, ahead=True):
             emitted.extend(batch.hits)
@@ -174,10 +187,12 @@ def test_all_that_stays_is_emitted_in_order_and_before_its_checkpoint(spec, kind
             }
             assert below <= done, "a checkpoint claims what was not emitted"
     except UnreadableError as error:
-        # The one excuse: ties that neither a search nor a page number tells apart.
-        assert most > vendor.clamp, error
-        assert most > MAX_ROWS - vendor.clamp or churn or vendor.tie_order == "shuffled", error
-        assert "share updated_at 1970-01-01T00:00:0" in str(error)
+        refused = str(error)
+    if refused is not None:
+        # The one excuse: ties that neither a search nor a page number tells apart, or more of
+        # them than can be read by number where the vendor's count says that some are missing.
+        assert excusable
+        assert "share updated_at 1970-01-01T00:00:0" in refused
         return
     assert vendor.untouched <= {hit.id for hit in emitted}
     updated = [hit.updated for hit in emitted]
@@ -201,7 +216,7 @@ def test_a_record_that_moves_during_a_full_refresh_is_still_in_it(spec, kind, ch
                 emitted |= {hit.id for hit in batch.hits}
             vendor.churn = vendor.churn / 2 if upper is None else vendor.churn
     except UnreadableError:
-        assert unsplittable(records(spec)) > vendor.clamp
+        assert may_be_refused(spec, kind)
         return
     assert existing - vendor.deleted <= emitted
 
@@ -218,7 +233,7 @@ def test_a_quiet_vendor_repeats_nothing_and_two_syncs_meet_exactly(spec, kind):
             for batch in reading.read(lower, upper, ahead=True):
                 emitted += [hit.id for hit in batch.hits]
     except UnreadableError:
-        assert unsplittable(vendor.records) > vendor.clamp
+        assert may_be_refused(spec, kind)
         return
     assert sorted(emitted) == sorted(vendor.records)
 
