@@ -104,7 +104,7 @@ class KustomerStream(BackoffMixin, HttpStream, ABC):
         self._run = run
         self._config = run.config
         self._clock = run.clock
-        self._saved: Mapping[str, Any] = {}
+        self._saved: MutableMapping[str, Any] = {}
         super().__init__(
             authenticator=TokenAuthenticator(run.config.api_token),
             api_budget=run.budget.for_stream(lambda _: announce_rate_limit(self.name)),
@@ -118,7 +118,7 @@ class KustomerStream(BackoffMixin, HttpStream, ABC):
     @property
     def state(self) -> MutableMapping[str, Any]:
         """`{"updated_at": timestamp}`; see state.py for what else is understood."""
-        return dict(self._saved)
+        return self._saved
 
     @state.setter
     def state(self, value: MutableMapping[str, Any]) -> None:
