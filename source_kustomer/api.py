@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from functools import cached_property
@@ -30,6 +30,10 @@ from source_kustomer.timeline import Instant, parse_instant
 
 # Clocks that are kept in time do not differ by so much.
 _WRONG_CLOCK: Instant = 10 * 60 * 1000
+
+# Pages that were asked for ahead of a stream's turn are used within this time: a stream should
+# see what is there when its turn comes, and end its state not long before.
+PREPARED_FOR_SECONDS = 60.0
 
 _NEW_KEY = "Make a new one in Kustomer under Settings > Security > API Keys."
 
@@ -186,6 +190,10 @@ class KustomerStream(BackoffMixin, HttpStream, ABC):
             f"Either the key is wrong, or it lacks the role {self.role}. {_NEW_KEY}"
         )
 
+    @abstractmethod
+    def prepare(self, sync_mode: SyncMode) -> None:
+        """Ask for the first pages now, for a read that is to begin soon."""
+
     def _get(self, token: Mapping[str, Any]) -> requests.Response:
         response = self._fetch_next_page(next_page_token=token)[1]
         self._clock.observe(response)
@@ -221,6 +229,9 @@ class CurrentToken(KustomerStream):
     def open_body(self, response: requests.Response, body: Any) -> Any:
         """Any answer will do."""
         return body
+
+    def prepare(self, sync_mode: SyncMode) -> None:
+        """There is nothing to read."""
 
     def is_accepted(self) -> bool:
         """Whether Kustomer knows the key."""

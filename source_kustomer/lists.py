@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlsplit
@@ -14,7 +16,12 @@ from airbyte_cdk.models import SyncMode
 from airbyte_cdk.sources.streams.http.error_handlers import ErrorResolution, ResponseAction
 
 from http_source import parsed_body
-from source_kustomer.api import KustomerStream, system_error, transient_error
+from source_kustomer.api import (
+    PREPARED_FOR_SECONDS,
+    KustomerStream,
+    system_error,
+    transient_error,
+)
 from source_kustomer.rows import Row, flatten
 from source_kustomer.state import Bookmark
 from source_kustomer.timeline import SETTLING, Instant, parse_instant
@@ -23,6 +30,15 @@ from source_kustomer.timeline import SETTLING, Instant, parse_instant
 _MAX_ROUNDS = 10
 # Its pages are then known, and asked for side by side.
 _PAGES_AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The first page of a read that begins: when and at which moment it was asked for."""
+
+    at: float
+    now: Instant
+    page: Future[requests.Response]
 
 
 class ListStream(KustomerStream, ABC):
@@ -35,6 +51,7 @@ class ListStream(KustomerStream, ABC):
     endpoint: ClassVar[str]
     # The largest page of this endpoint: "most lists 100; users and teams 500" (same page).
     page_size: int = 100
+    _prepared: _Asked | None = None
 
     def path(
         self,
@@ -64,14 +81,26 @@ class ListStream(KustomerStream, ABC):
     ) -> Iterable[Row]:
         """Flat rows in the list's own order, at or after the state; it moves when all are read."""
         lower = self._resume_point(sync_mode)
-        # What changes from here on belongs to the next sync, though this one may see it too.
-        begun = self._clock.now()
-        for resource in self._resources():
+        asked, self._prepared = self._prepared, None
+        if asked is None or time.monotonic() > asked.at + PREPARED_FOR_SECONDS:
+            asked = self._ask_for_first_page()
+        for resource in self._resources(asked.page):
             updated = resource["attributes"].get("updatedAt")
             if updated is None or self._instant(updated) >= lower:
                 yield flatten(resource)
-        begun = min(begun, self._clock.now())
+        # What changed since the first page was asked for belongs to the next sync, though this one
+        # may have seen it too. Kustomer's clock may not have been known at that time.
+        elapsed = int((time.monotonic() - asked.at) * 1000)
+        begun = min(asked.now, self._clock.now() - elapsed)
         self._saved = Bookmark(max(begun - SETTLING, lower)).as_state()
+
+    def prepare(self, sync_mode: SyncMode) -> None:
+        """Ask for the first page now, for a read that is to begin soon."""
+        self._prepared = self._ask_for_first_page()
+
+    def _ask_for_first_page(self) -> _Asked:
+        token = {"page": "1", "pageSize": str(self.page_size)}
+        return _Asked(time.monotonic(), self._clock.now(), self._pool.submit(self._get, token))
 
     def _instant(self, updated: Any) -> Instant:
         try:
@@ -80,7 +109,7 @@ class ListStream(KustomerStream, ABC):
             message = f"Stream {self.name}: expected a timestamp in updatedAt, got {updated!r}."
             raise system_error(message) from None
 
-    def _resources(self) -> Iterator[Mapping[str, Any]]:
+    def _resources(self, first: Future[requests.Response]) -> Iterator[Mapping[str, Any]]:
         """Every resource once, although rows change page while the list is read.
 
         A row that is deleted moves those behind it one place up: one may slip from a page still
@@ -89,7 +118,7 @@ class ListStream(KustomerStream, ABC):
         """
         seen: set[str] = set()
         tokens = []
-        for token, page in self._pages():
+        for token, page in self._pages(first):
             tokens.append(token)
             yield from _unseen(page, seen)
         if len(tokens) == 1:
@@ -116,7 +145,9 @@ class ListStream(KustomerStream, ABC):
         page: Mapping[str, Any] = parsed_body(response) if response.ok else {"data": []}
         return page
 
-    def _pages(self) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    def _pages(
+        self, first: Future[requests.Response]
+    ) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
         """Each page's token and body, to the end of the list.
 
         The `next` links are followed. Where one is missing, or null behind a full page, the next
@@ -127,7 +158,7 @@ class ListStream(KustomerStream, ABC):
         promised = was_empty = False
         while token not in followed:
             followed.append(token)
-            response = self._get(token)
+            response = self._get(token) if len(followed) > 1 else first.result()
             if not response.ok and promised:
                 message = f"Stream {self.name}: Kustomer's next link leads to no page: {token}."
                 raise system_error(message)

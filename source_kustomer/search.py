@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import heapq
+import time
 from abc import ABC
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import islice, pairwise
 from typing import Any, ClassVar
@@ -18,7 +20,13 @@ from airbyte_cdk.models import AirbyteMessage, SyncMode
 from airbyte_cdk.sources.streams.http.error_handlers import ErrorResolution, ResponseAction
 
 from http_source import BrokenBodyError, ProgressLog, UnfinishedBodyError, estimate, parsed_body
-from source_kustomer.api import KustomerStream, config_failure, error_text, system_error
+from source_kustomer.api import (
+    PREPARED_FOR_SECONDS,
+    KustomerStream,
+    config_failure,
+    error_text,
+    system_error,
+)
 from source_kustomer.paging import Batch, Hit, Page, Query, Reader, UnreadableError
 from source_kustomer.rows import Row, flatten
 from source_kustomer.state import Bookmark
@@ -39,6 +47,16 @@ _CLOCK_PRECISION: Instant = 5 * 1000
 _PAGES_AHEAD = 8
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """The first pages of a read that begins: when and for which moment they were asked for."""
+
+    at: float
+    now: Instant
+    plan: list[Span]
+    pages: dict[tuple[Query, bool], Future[Page | None]]
+
+
 class SearchStream(KustomerStream, ABC):
     """Records found by `POST /v1/customers/search`, read exactly and in order of `updated_at`.
 
@@ -52,6 +70,7 @@ class SearchStream(KustomerStream, ABC):
     # Whether the archive search knows this kind of record (all but notes, says the OpenAPI).
     has_archive: ClassVar[bool] = True
     _is_page_done = False
+    _prepared: _Asked | None = None
 
     @property
     def state_checkpoint_interval(self) -> int | None:
@@ -144,6 +163,13 @@ class SearchStream(KustomerStream, ABC):
         """One search for one record; raises what a sync would run into."""
         self._answer(Query(self._config.start, None, size=1), archive=False)
 
+    def prepare(self, sync_mode: SyncMode) -> None:
+        """Ask for the first pages now, for a read that is to begin soon."""
+        full_refresh = sync_mode is SyncMode.full_refresh
+        self._prepared = self._ask_for_first_pages(
+            self._resume_point(sync_mode), open_end=full_refresh
+        )
+
     def _begin(self, start: Instant, *, open_end: bool) -> tuple[Instant, Iterator[Batch]]:
         """The moment that counts as now, and the reading, whose first answer is in.
 
@@ -151,26 +177,35 @@ class SearchStream(KustomerStream, ABC):
         again from the corrected moment; nothing has been emitted by then.
         """
         while True:
-            now = self._clock.now()
-            batches = self._read(start, now, open_end=open_end)
+            asked, self._prepared = self._prepared, None
+            if asked is None or time.monotonic() > asked.at + PREPARED_FOR_SECONDS:
+                asked = self._ask_for_first_pages(start, open_end=open_end)
+            batches = self._read(asked)
             first = next(batches, None)
-            if self._clock.now() >= now - _CLOCK_PRECISION:
+            if self._clock.now() >= asked.now - _CLOCK_PRECISION:
                 self._clock.warn_once(self.logger)
-                return now, iter(()) if first is None else _chain(first, batches)
+                return asked.now, iter(()) if first is None else _chain(first, batches)
 
-    def _read(self, start: Instant, now: Instant, *, open_end: bool) -> Iterator[Batch]:
+    def _ask_for_first_pages(self, start: Instant, *, open_end: bool) -> _Asked:
+        """Those of all spans, but the open end's, which must come last.
+
+        Of the seam, only the search's: the archive's must follow it.
+        """
+        now = self._clock.now()
         with_archive = self.has_archive and self._config.include_archived
         plan = list(spans(start, now, archive=with_archive, open_end=open_end))
-        # The first pages of all spans are asked for at once, but for the open end, which must
-        # come last, and the archive's part of the seam, which must follow the search's.
-        first_pages = {
-            (span.search, query): self._pool.submit(self._answer, query, archive=not span.search)
+        pages = {
+            (query, not span.search): self._pool.submit(
+                self._answer, query, archive=not span.search
+            )
             for span in plan
             if (query := Query(span.lower, span.upper)).upper is not None
         }
+        return _Asked(time.monotonic(), now, plan, pages)
 
+    def _read(self, asked: _Asked) -> Iterator[Batch]:
         def answers(queries: Sequence[Query], *, archive: bool) -> Iterator[Page | None]:
-            if first := first_pages.pop((not archive, queries[0]), None):
+            if first := asked.pages.pop((queries[0], archive), None):
                 yield first.result()
             else:
                 yield from self._answers(queries, archive=archive)
@@ -178,7 +213,7 @@ class SearchStream(KustomerStream, ABC):
         search = Reader(partial(answers, archive=False))
         archive = Reader(partial(answers, archive=True))
         try:
-            for span in plan:
+            for span in asked.plan:
                 if not span.archive:
                     yield from search.read(span.lower, span.upper, ahead=span.upper is not None)
                 elif not span.search:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 from airbyte_cdk.models import (
     AirbyteMessage,
     AirbyteStateMessage,
     ConfiguredAirbyteCatalog,
+    ConfiguredAirbyteStream,
     FailureType,
 )
 from airbyte_cdk.sources import AbstractSource
+from airbyte_cdk.sources.connector_state_manager import ConnectorStateManager
 from airbyte_cdk.sources.streams import Stream
+from airbyte_cdk.sources.utils.schema_helpers import InternalConfig
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from http_source import HttpSourceMixin, config_error, launch, saved_states
@@ -93,8 +98,29 @@ class SourceKustomer(HttpSourceMixin, AbstractSource):
         state: list[AirbyteStateMessage] | None = None,
     ) -> Iterator[AirbyteMessage]:
         """As every source, but a state of the retired connector is heeded here too."""
+        self._next = {one.stream.name: following for one, following in pairwise(catalog.streams)}
         names = [stream.name for stream in STREAMS]
         yield from super().read(logger, config, catalog, state_messages(state, names))
+
+    def _read_stream(
+        self,
+        logger: Any,
+        stream_instance: Stream,
+        configured_stream: ConfiguredAirbyteStream,
+        state_manager: ConnectorStateManager,
+        internal_config: InternalConfig,
+    ) -> Iterator[AirbyteMessage]:
+        """While a stream is read, the first pages of the next one are on their way."""
+        following = self._next.get(stream_instance.name)
+        stream = self._stream_to_instance_map.get(following.stream.name) if following else None
+        if following is not None and isinstance(stream, KustomerStream):
+            stream.state = state_manager.get_stream_state(stream.name, None)
+            # What fails now will fail again when its turn comes, and be told then.
+            with contextlib.suppress(AirbyteTracedException):
+                stream.prepare(following.sync_mode)
+        yield from super()._read_stream(
+            logger, stream_instance, configured_stream, state_manager, internal_config
+        )
 
 
 def run() -> None:

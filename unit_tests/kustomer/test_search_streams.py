@@ -289,11 +289,9 @@ def test_the_state_follows_the_earlier_clock_when_the_vendors_is_behind(org, syn
     vendor = org({"note": 120, "message": 3}, page_size_max=50)
     vendor.clock.advance(-behind)
     first = sync(vendor, "notes", "messages")
-    claimed = datetime.fromisoformat(first.state("notes")["updated_at"])
-    assert claimed <= NOW - timedelta(seconds=120 + (behind if behind > 5 else 0))
-    assert first.state("messages")["updated_at"] == iso(vendor.clock.ms() - 120_000), (
-        "a later stream knows the vendor's clock from the start"
-    )
+    for stream in ("notes", "messages"):
+        claimed = datetime.fromisoformat(first.state(stream)["updated_at"])
+        assert claimed <= NOW - timedelta(seconds=120 + (behind if behind > 5 else 0)), stream
     late = vendor.insert("note").id
     time.tick(600)
     second = sync(vendor, "notes", state={"notes": first.state("notes")})
