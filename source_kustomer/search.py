@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import logging
 import time
 from abc import ABC
 from collections import deque
@@ -16,8 +17,17 @@ from urllib.parse import parse_qsl, urlsplit
 
 import orjson
 import requests
-from airbyte_cdk.models import AirbyteMessage, SyncMode
+from airbyte_cdk.models import (
+    AirbyteMessage,
+    AirbyteRecordMessage,
+    ConfiguredAirbyteStream,
+    SyncMode,
+    Type,
+)
+from airbyte_cdk.sources.connector_state_manager import ConnectorStateManager
 from airbyte_cdk.sources.streams.http.error_handlers import ErrorResolution, ResponseAction
+from airbyte_cdk.sources.utils.schema_helpers import InternalConfig
+from airbyte_cdk.sources.utils.slice_logger import SliceLogger
 
 from http_source import BrokenBodyError, ProgressLog, UnfinishedBodyError, estimate, parsed_body
 from source_kustomer.api import (
@@ -69,16 +79,7 @@ class SearchStream(KustomerStream, ABC):
     query_context: ClassVar[str]
     # Whether the archive search knows this kind of record (all but notes, says the OpenAPI).
     has_archive: ClassVar[bool] = True
-    _is_page_done = False
     _prepared: _Asked | None = None
-
-    @property
-    def state_checkpoint_interval(self) -> int | None:
-        """A STATE behind the last row of every page, where it says just what was emitted.
-
-        The CDK asks this with every record, and checkpoints when the interval divides its count.
-        """
-        return 1 if self._is_page_done else None
 
     def path(
         self,
@@ -128,36 +129,62 @@ class SearchStream(KustomerStream, ABC):
             body["includeDeleted"] = True
         return body
 
+    def read(
+        self,
+        configured_stream: ConfiguredAirbyteStream,
+        logger: logging.Logger,
+        slice_logger: SliceLogger,
+        stream_state: MutableMapping[str, Any],
+        state_manager: ConnectorStateManager | None,
+        internal_config: InternalConfig,
+    ) -> Iterable[AirbyteMessage]:
+        """Rows ascending by `updated_at`; behind each page a STATE that says what was emitted.
+
+        What the CDK's own loop does with one slice, done once a page instead of once a row: that
+        is a tenth of the processor time (benchmarks/results.md).
+        """
+        self.configured_json_schema = configured_stream.stream.json_schema
+        emitted, estimated = 0, 0
+        for batch, state in self._batches(configured_stream.sync_mode):
+            emitted += len(batch.hits)
+            if batch.left is not None and emitted + batch.left > estimated:
+                estimated = emitted + batch.left
+                yield estimate(self.name, estimated)
+            now = int(time.time() * 1000)
+            for hit in batch.hits:
+                record = AirbyteRecordMessage(self.name, flatten(hit.resource), now)
+                yield AirbyteMessage(type=Type.RECORD, record=record)
+            self._saved = state
+            if batch.hits and state_manager is not None:
+                yield self._checkpoint_state(state, state_manager)
+            if internal_config.is_limit_reached(emitted):
+                return
+            self._progress.note(emitted, max(0, estimated - emitted), self._run.budget.waited)
+        if state_manager is not None:
+            yield self._checkpoint_state(self._saved, state_manager)
+
     def read_records(
         self,
         sync_mode: SyncMode,
         cursor_field: list[str] | None = None,
         stream_slice: Mapping[str, Any] | None = None,
         stream_state: Mapping[str, Any] | None = None,
-    ) -> Iterable[Row | AirbyteMessage]:
-        """Flat rows, ascending by `updated_at`; the state follows page by page."""
+    ) -> Iterable[Row]:
+        """The rows alone; the state follows them page by page."""
+        for batch, state in self._batches(sync_mode):
+            yield from (flatten(hit.resource) for hit in batch.hits)
+            self._saved = state
+
+    def _batches(self, sync_mode: SyncMode) -> Iterator[tuple[Batch, MutableMapping[str, Any]]]:
+        """What to emit, and the state to save once it is. The last batch may be empty."""
         full_refresh = sync_mode is SyncMode.full_refresh
         start = self._resume_point(sync_mode)
         now, batches = self._begin(start, open_end=full_refresh)
-        settled = now - SETTLING
         self._log_unreachable(start, now)
-        progress, rows, estimated = ProgressLog(self.logger, self.name), 0, 0
+        end = max(now - SETTLING, start)
         for batch in batches:
-            rows += len(batch.hits)
-            if batch.left is not None and rows + batch.left > estimated:
-                estimated = rows + batch.left
-                yield estimate(self.name, estimated)
-            for hit in batch.hits[:-1]:
-                yield flatten(hit.resource)
-            self._saved = Bookmark(
-                min(batch.done_to, max(settled, start)), unfinished=full_refresh
-            ).as_state()
-            self._is_page_done = True
-            for hit in batch.hits[-1:]:
-                yield flatten(hit.resource)
-            self._is_page_done = False
-            progress.note(rows, max(0, estimated - rows), self._run.budget.waited)
-        self._saved = Bookmark(max(settled, start)).as_state()
+            yield batch, Bookmark(min(batch.done_to, end), unfinished=full_refresh).as_state()
+        yield Batch([], end), Bookmark(end).as_state()
 
     def probe(self) -> None:
         """One search for one record; raises what a sync would run into."""
@@ -241,6 +268,10 @@ class SearchStream(KustomerStream, ABC):
         finally:
             for future in pages:
                 future.cancel()
+
+    @cached_property
+    def _progress(self) -> ProgressLog:
+        return ProgressLog(self.logger, self.name)
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
