@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 from airbyte_cdk.models import FailureType
+from airbyte_cdk.utils.airbyte_secrets_utils import add_to_secrets
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
@@ -66,7 +67,7 @@ class SourceConfig(BaseModel):
     def from_mapping(cls, config: Mapping[str, Any]) -> Self:
         """Check a config. Raises a config error that names the field, never its value."""
         try:
-            return cls.model_validate(dict(config))
+            checked = cls.model_validate(dict(config))
         except ValidationError as error:
             sentences = (
                 f"{'.'.join(str(part) for part in problem['loc']) or 'config'}: "
@@ -75,6 +76,12 @@ class SourceConfig(BaseModel):
             )
             message = f"The configuration is not valid. {'; '.join(sentences)}"
             raise config_error(message) from None
+        for name, field in cls.model_fields.items():
+            # As sent: the CDK masks what the user typed, blanks and line ends included.
+            extra = field.json_schema_extra
+            if isinstance(extra, dict) and extra.get("airbyte_secret"):
+                add_to_secrets(getattr(checked, name))
+        return checked
 
     @classmethod
     def connection_specification(cls) -> dict[str, Any]:

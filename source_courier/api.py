@@ -113,6 +113,10 @@ class CourierStream(BackoffMixin, HttpStream):
         self._followed.add(cursor)
         return {"cursor": cursor}
 
+    def probe(self) -> None:
+        """Ask for the first page; raises what a sync would run into."""
+        self._fetch(None)
+
     def read_records(
         self,
         sync_mode: SyncMode,

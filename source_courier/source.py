@@ -6,7 +6,6 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from airbyte_cdk.models import SyncMode
 from airbyte_cdk.sources import AbstractSource
 from airbyte_cdk.sources.streams import Stream
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
@@ -24,8 +23,7 @@ class SourceCourier(HttpSourceMixin, AbstractSource):
 
     def probe(self, config: Mapping[str, Any]) -> None:
         """One page of messages: there is no cheaper call that an API key may make."""
-        messages = Messages(CourierConfig.from_mapping(config), max_tries=2)
-        next(iter(messages.read_records(SyncMode.full_refresh)), None)
+        Messages(CourierConfig.from_mapping(config), max_tries=2).probe()
 
     def unreachable(self, config: Mapping[str, Any], error: AirbyteTracedException) -> str:
         """The vendor or the way to it is down: name the host, and what to look at."""

@@ -34,7 +34,26 @@ def everything_said(output):
 def test_check_succeeds_with_one_request_when_the_key_is_right(vendor, check):
     output = check(SourceCourier(), {"api_key": vendor.key})
     assert result(output).status is Status.SUCCEEDED
-    assert len(vendor.journal.entries) <= 2
+    assert len(vendor.journal.entries) == 1
+
+
+@pytest.mark.parametrize("typed", ["{}\n", " {}", "{}\r\n", "\t{} "])
+def test_a_key_is_sent_and_masked_as_it_is_when_blanks_were_copied_with_it(
+    vendor, requests_mock, check, typed
+):
+    output = check(SourceCourier(), {"api_key": typed.format(vendor.key)})
+    assert result(output).status is Status.SUCCEEDED
+    assert requests_mock.last_request.headers["Authorization"] == f"Bearer {vendor.key}"
+    assert vendor.key not in everything_said(output)
+
+
+@pytest.mark.parametrize("typed", ["two words", "in\nside", "k\u00e9y", "key\u200b", "  "])
+def test_a_key_that_cannot_be_sent_is_refused_without_being_shown(requests_mock, check, typed):
+    output = check(SourceCourier(), {"api_key": typed})
+    assert result(output).status is Status.FAILED
+    assert "copy it again" in result(output).message
+    assert typed.strip() == "" or typed not in everything_said(output)
+    assert not requests_mock.called
 
 
 def test_check_succeeds_when_the_workspace_is_empty(requests_mock, answer, check):
