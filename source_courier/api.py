@@ -59,13 +59,7 @@ class CourierStream(BackoffMixin, HttpStream):
         """The vendor's base URL."""
         return f"{self._host}/"
 
-    def path(
-        self,
-        *,
-        stream_state: Mapping[str, Any] | None = None,
-        stream_slice: Mapping[str, Any] | None = None,
-        next_page_token: Mapping[str, Any] | None = None,
-    ) -> str:
+    def path(self, **_: Any) -> str:
         """The endpoint, below `url_base`."""
         return self.endpoint
 
@@ -78,14 +72,7 @@ class CourierStream(BackoffMixin, HttpStream):
         """The page token, `{"cursor": str}`; nothing on the first page."""
         return dict(next_page_token or {})
 
-    def parse_response(
-        self,
-        response: requests.Response,
-        *,
-        stream_state: Mapping[str, Any] | None = None,
-        stream_slice: Mapping[str, Any] | None = None,
-        next_page_token: Mapping[str, Any] | None = None,
-    ) -> Iterable[Mapping[str, Any]]:
+    def parse_response(self, response: requests.Response, **_: Any) -> Iterable[Mapping[str, Any]]:
         """The rows of a page, as Courier sends them."""
         rows: list[Mapping[str, Any]] = parsed_body(response)["results"]
         return rows

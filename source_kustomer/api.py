@@ -140,14 +140,7 @@ class KustomerStream(BackoffMixin, HttpStream, ABC):
         """Unused: both kinds of stream decide on more than one response what to ask next."""
         return None
 
-    def parse_response(
-        self,
-        response: requests.Response,
-        *,
-        stream_state: Mapping[str, Any] | None = None,
-        stream_slice: Mapping[str, Any] | None = None,
-        next_page_token: Mapping[str, Any] | None = None,
-    ) -> Iterable[Mapping[str, Any]]:
+    def parse_response(self, response: requests.Response, **_: Any) -> Iterable[Mapping[str, Any]]:
         """The resources of a list page, as Kustomer sends them."""
         resources: list[Mapping[str, Any]] = parsed_body(response)["data"]
         return resources
@@ -216,13 +209,7 @@ class CurrentToken(KustomerStream):
     name = "current_token"
     role = "of any kind"
 
-    def path(
-        self,
-        *,
-        stream_state: Mapping[str, Any] | None = None,
-        stream_slice: Mapping[str, Any] | None = None,
-        next_page_token: Mapping[str, Any] | None = None,
-    ) -> str:
+    def path(self, **_: Any) -> str:
         """The endpoint, below `url_base`."""
         return "auth/tokens/current"
 

@@ -53,13 +53,7 @@ class ListStream(KustomerStream, ABC):
     page_size: int = 100
     _prepared: _Asked | None = None
 
-    def path(
-        self,
-        *,
-        stream_state: Mapping[str, Any] | None = None,
-        stream_slice: Mapping[str, Any] | None = None,
-        next_page_token: Mapping[str, Any] | None = None,
-    ) -> str:
+    def path(self, **_: Any) -> str:
         """The endpoint, below `url_base`."""
         return self.endpoint
 

@@ -81,13 +81,7 @@ class SearchStream(KustomerStream, ABC):
     has_archive: ClassVar[bool] = True
     _prepared: _Asked | None = None
 
-    def path(
-        self,
-        *,
-        stream_state: Mapping[str, Any] | None = None,
-        stream_slice: Mapping[str, Any] | None = None,
-        next_page_token: Mapping[str, Any] | None = None,
-    ) -> str:
+    def path(self, *, next_page_token: Mapping[str, Any] | None = None, **_: Any) -> str:
         """The normal search or the archive's."""
         archive = (next_page_token or {}).get("archive")
         return "customers/archive/search" if archive else "customers/search"
