@@ -30,6 +30,7 @@ from airbyte_cdk.sources.utils.schema_helpers import InternalConfig
 from airbyte_cdk.sources.utils.slice_logger import SliceLogger
 
 from http_source import BrokenBodyError, ProgressLog, UnfinishedBodyError, estimate, parsed_body
+from http_source.mixin import MAX_TRIES_OF_A_BROKEN_BODY
 from source_kustomer.api import (
     PREPARED_FOR_SECONDS,
     KustomerStream,
@@ -297,15 +298,29 @@ class SearchStream(KustomerStream, ABC):
             raise BrokenBodyError(msg)
         _check_bounds(orjson.loads(response.request.body or b"{}"), hits)
         links = body.get("links") or {}
-        if not hits and links.get("next") and meta.get("total") and _page_number(response) == 1:
-            msg = f"expected some of the {meta['total']} rows that it counts, got none"
-            raise BrokenBodyError(msg)
         total, size = meta.get("total"), meta.get("pageSize")
-        return Page(
+        page = Page(
             hits,
             total if isinstance(total, int) else None,
             size if isinstance(size, int) else None,
             promises_more=bool(links.get("next")),
+        )
+        if page.total and page.promises_more and not hits and _page_number(response) == 1:
+            self._doubt_empty_page(response, page.total)
+        return page
+
+    def _doubt_empty_page(self, response: requests.Response, total: int) -> None:
+        """An empty first page that counts rows and links to more: asked for again, then believed.
+
+        A vendor that never counts right would else not be readable.
+        """
+        if getattr(response.request, "broken_bodies", 0) + 1 < MAX_TRIES_OF_A_BROKEN_BODY:
+            msg = f"expected some of the {total} rows that it counts, got none"
+            raise BrokenBodyError(msg)
+        self.logger.warning(
+            "Stream %s: Kustomer counts %d rows, but shows none of them on any try.",
+            self.name,
+            total,
         )
 
     def refusal(self, response: requests.Response) -> ErrorResolution | None:
