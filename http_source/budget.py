@@ -14,7 +14,7 @@ from typing import Any
 import requests
 from airbyte_cdk.sources.streams.call_rate import APIBudget
 
-from http_source.wait import reset_in
+from http_source.wait import reset_in, wait_hint
 
 logger = logging.getLogger("airbyte")
 
@@ -118,8 +118,14 @@ class RateLedger:
         kind.answered.append(now)
         limit = _count(headers, "x-ratelimit-limit")
         remaining = _count(headers, "x-ratelimit-remaining")
-        if limit is not None or remaining is not None or status == 429:  # noqa: PLR2004
+        refused = status == 429  # noqa: PLR2004 - the status is its own name
+        if limit is not None or remaining is not None or refused:
             self._enforced = True
+        clock = datetime.now(tz=UTC)
+        reset = wait_hint(status, headers, clock) if refused else reset_in(headers, clock)
+        if refused:
+            # Until when is for the vendor to say; if it does not, the request's backoff tries.
+            remaining = None if reset is None else 0
         if remaining is None:
             return
         # Limits are told apart by their size: the search limit from the organisation's.
@@ -129,7 +135,6 @@ class RateLedger:
         if told is not None and now < told.resets_at:
             late = told.remaining < remaining <= told.remaining + _OUT_OF_ORDER
             remaining = told.remaining if late else remaining
-        reset = reset_in(headers, datetime.now(tz=UTC))
         if reset is not None and reset > 0:
             if reset > _MAX_RESET_SECONDS and not self._reported:
                 self._reported = True

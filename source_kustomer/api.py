@@ -109,10 +109,16 @@ class KustomerStream(BackoffMixin, HttpStream, ABC):
         self._config = run.config
         self._clock = run.clock
         self._saved: MutableMapping[str, Any] = {}
+        self._has_begun = False
         super().__init__(
             authenticator=TokenAuthenticator(run.config.api_token),
-            api_budget=run.budget.for_stream(lambda _: announce_rate_limit(self.name)),
+            api_budget=run.budget.for_stream(self._tell_of_wait),
         )
+
+    def _tell_of_wait(self, _seconds: float) -> None:
+        # A stream that is only prepared has no status yet.
+        if self._has_begun:
+            announce_rate_limit(self.name)
 
     @property
     def url_base(self) -> str:

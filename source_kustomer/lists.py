@@ -74,6 +74,7 @@ class ListStream(KustomerStream, ABC):
         stream_state: Mapping[str, Any] | None = None,
     ) -> Iterable[Row]:
         """Flat rows in the list's own order, at or after the state; it moves when all are read."""
+        self._has_begun = True
         lower = self._resume_point(sync_mode)
         asked, self._prepared = self._prepared, None
         if asked is None or time.monotonic() > asked.at + PREPARED_FOR_SECONDS:

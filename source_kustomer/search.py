@@ -172,6 +172,7 @@ class SearchStream(KustomerStream, ABC):
 
     def _batches(self, sync_mode: SyncMode) -> Iterator[tuple[Batch, MutableMapping[str, Any]]]:
         """What to emit, and the state to save once it is. The last batch may be empty."""
+        self._has_begun = True
         full_refresh = sync_mode is SyncMode.full_refresh
         start = self._resume_point(sync_mode)
         now, batches = self._begin(start, open_end=full_refresh)

@@ -134,3 +134,19 @@ def test_a_request_that_is_never_answered_frees_its_place_in_time():
     ledger.sent("search", 1, 0.0)
     assert ledger.wait("search", 60.0) > 0
     assert ledger.wait("search", 121.0) == 0
+
+
+@pytest.mark.parametrize(
+    "headers", [{"retry-after": "7"}, {"retry-after": "7", "x-ratelimit-remaining": "0"}]
+)
+def test_a_refusal_holds_all_requests_for_as_long_as_it_says(headers):
+    ledger = RateLedger({})
+    ledger.answered("list", 1, 429, headers, 0.0)
+    assert ledger.wait("list", 0.0) == pytest.approx(7.0)
+    assert ledger.wait("list", 7.1) == 0
+
+
+def test_a_refusal_that_names_no_time_holds_no_other_request():
+    ledger = RateLedger({})
+    ledger.answered("list", 1, 429, {"x-ratelimit-remaining": "0"}, 0.0)
+    assert ledger.wait("list", 0.0) == 0
