@@ -1,7 +1,7 @@
 """What both sources share of reading a vendor's HTTP API: configuration, waiting, failing."""
 
-# Importing the CDK makes a million objects, none of which is garbage, and a fifth of the time goes
-# into looking for some (the scenario start-up of `make bench` shows the gain). So it rests meanwhile.
+# Importing the CDK makes a million objects, none of them garbage, and takes a fifth longer while
+# the collector looks for some (`make bench`, scenario start-up). So it rests meanwhile.
 import gc
 
 _collects = gc.isenabled()
