@@ -1,4 +1,4 @@
-"""paging.py against a model of the vendor that does everything the reference says it may do."""
+"""paging.py against a model of the vendor that does everything that search may do to a reader."""
 
 from __future__ import annotations
 
