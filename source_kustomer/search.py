@@ -327,7 +327,7 @@ class SearchStream(KustomerStream, ABC):
     def refusal(self, response: requests.Response) -> ErrorResolution | None:
         """A page too deep is no failure, and a refusing archive can be done without."""
         if _page_number(response) > 1 and response.status_code in (400, 404):
-            # Kustomer's links promise pages that it answers with 404 (seen by public readers of it).
+            # Kustomer's links promise pages that it answers with 404, as its public readers found.
             return ErrorResolution(ResponseAction.IGNORE, None, None)
         meaning = super().refusal(response)
         if not urlsplit(str(response.request.url)).path.endswith("/archive/search"):
