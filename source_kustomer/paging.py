@@ -165,18 +165,22 @@ class Reader:
                     yield Batch(position.take(hits), position.at)
                 position.pass_to(position.at + 1)
                 yield Batch([], position.at)
-            elif ahead and (yield from self._read_ahead(position, query, page)):
-                return
+            elif ahead:
+                behind = self._queries_behind(query, page)
+                del page, fresh  # some megabytes, not to be kept while the others are read
+                if (yield from self._read_ahead(position, query, behind)):
+                    return
 
     def _read_ahead(
-        self, position: _Position, query: Query, page: Page
+        self, position: _Position, query: Query, behind: Sequence[Query]
     ) -> Generator[Batch, None, bool]:
-        """(B) The pages behind `page`, by number, all asked for at once. Ends with True at the end.
+        """(B) The pages behind a first one, by number, asked for at once. True if the end is read.
 
         Page numbers serve to find the rows; that none is missing is proved by timestamps.
         """
-        queries = self._queries_behind(query, page)
-        for ahead, answer in zip(queries, self._ask(queries), strict=False):
+        answers = self._ask(behind)
+        for ahead in behind:
+            answer = next(answers)
             if answer is None:
                 self._max_pages = ahead.page - 1
                 return False
@@ -191,6 +195,7 @@ class Reader:
                 if query.upper is not None:
                     yield Batch([], query.upper)
                 return True
+            del answer
         return False
 
     def _read_between(self, position: _Position, upper: Instant) -> Iterator[Batch]:

@@ -261,6 +261,7 @@ class SearchStream(KustomerStream, ABC):
                 page = pages.popleft().result()
                 pages.extend(map(ask, islice(waiting, 1)))
                 yield page
+                del page
         finally:
             for future in pages:
                 future.cancel()
