@@ -74,6 +74,8 @@ class RateLedger:
     def wait(self, lane: str, now: float) -> float:
         """Seconds until a request of this kind may be sent; 0 is now."""
         kind = self._lanes.setdefault(lane, _Lane())
+        while kind.answered and kind.answered[0] <= now - WINDOW_SECONDS:
+            kind.answered.popleft()
         waits = [0.0]
         if kind.documented is not None and self._enforced:
             waits.append(self._documented_wait(kind, kind.documented, now))
@@ -83,8 +85,6 @@ class RateLedger:
 
     def _documented_wait(self, kind: _Lane, limit: int, now: float) -> float:
         allowed = max(1, int(limit * self._share))
-        while kind.answered and kind.answered[0] <= now - WINDOW_SECONDS:
-            kind.answered.popleft()
         for request, since in list(kind.under_way.items()):
             if since <= now - _LOST_SECONDS:
                 del kind.under_way[request]

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import sys
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -80,13 +81,13 @@ class HttpSourceMixin(AbstractSource):
             raise config_error(self.unreachable(config, error)) from error
         return True, None
 
+    @abstractmethod
     def probe(self, config: Mapping[str, Any]) -> None:
-        """Make the cheapest calls that prove the config. For override."""
-        raise NotImplementedError
+        """Make the cheapest calls that prove the config; raises what a sync would run into."""
 
+    @abstractmethod
     def unreachable(self, config: Mapping[str, Any], error: AirbyteTracedException) -> str:
-        """The sentence for a check that failed for no fault of the config. For override."""
-        raise NotImplementedError
+        """The sentence for a check that failed for no fault of the config."""
 
     @classmethod
     def read_state(cls, state_path: str | None) -> list[AirbyteStateMessage]:
