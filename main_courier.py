@@ -1,9 +1,12 @@
 """Courier source: `python main_courier.py spec|check|discover|read`."""
 
-import sys
+from http_source.start import start
 
-from http_source import launch
-from source_courier import SourceCourier
+
+def main() -> None:
+    """Run the verb on the command line; the console script `source-courier` calls this too."""
+    start("source_courier", "SourceCourier")
+
 
 if __name__ == "__main__":
-    launch(SourceCourier(), sys.argv[1:])
+    main()

@@ -1,9 +1,12 @@
 """Kustomer source: `python main_kustomer.py spec|check|discover|read`."""
 
-import sys
+from http_source.start import start
 
-from http_source import launch
-from source_kustomer import SourceKustomer
+
+def main() -> None:
+    """Run the verb on the command line; the console script `source-kustomer` calls this too."""
+    start("source_kustomer", "SourceKustomer")
+
 
 if __name__ == "__main__":
-    launch(SourceKustomer(), sys.argv[1:])
+    main()

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 from urllib.parse import urlsplit
 
 from airbyte_cdk.models import FailureType
-from airbyte_cdk.utils.airbyte_secrets_utils import add_to_secrets
+from airbyte_cdk.utils.airbyte_secrets_utils import add_to_secrets, update_secrets
+from airbyte_cdk.utils.is_cloud_environment import is_cloud_environment
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+
+from http_source.body import without_surrogates
 
 
 def config_error(message: str) -> AirbyteTracedException:
     """A failure that only the user can mend; the message says how."""
     return AirbyteTracedException(
         message=message, internal_message=message, failure_type=FailureType.config_error
+    )
+
+
+def unforeseen(error: BaseException) -> str:
+    """The sentence for an error that no part of the connector expects: a defect in it."""
+    return without_surrogates(
+        f"The connector has a defect: it did not expect {type(error).__name__}: {error}. "
+        "Please report this together with the log."
     )
 
 
@@ -31,6 +43,9 @@ def _api_url(value: str) -> str:
     if not value:
         return value
     parts = urlsplit(value)
+    if not _URL_CHARACTERS.fullmatch(value):
+        msg = "holds a blank or another character that no URL has; copy it again"
+        raise ValueError(msg)
     # Reading the port raises ValueError where it is none.
     if not parts.hostname or parts.query or parts.fragment or parts.username or parts.port == 0:
         msg = "must be a plain base URL such as https://proxy.example.com"
@@ -46,12 +61,23 @@ ApiUrl = Annotated[str, AfterValidator(_api_url)]
 
 
 def _key(value: str) -> str:
-    # Keys are copied by hand; what sneaks in breaks the header, and with it the masking of the key.
+    # Keys are copied by hand. What sneaks in breaks the header, and with it the masking of the key.
     key = value.strip()
-    if not key.isascii() or not key.isprintable() or " " in key or not key:
+    if not key.isascii() or not key.isprintable() or not _NO_KEY_HAS.isdisjoint(key) or not key:
         msg = "is empty, or holds characters that no key has; copy it again"
         raise ValueError(msg)
+    if len(key) < _SHORTEST_KEY:
+        msg = "is too short to be a key; copy the whole key again"
+        raise ValueError(msg)
     return key
+
+
+# Quotes and backslashes are escaped in JSON, so that a key with one would not be found and masked.
+_NO_KEY_HAS = frozenset(" \"'\\")
+# Both vendors' keys have dozens of characters. A key of one or two would mask half of every message.
+_SHORTEST_KEY = 4
+# What RFC 3986 allows in a URL.
+_URL_CHARACTERS = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]*")
 
 
 # A key as it is sent in a header, without the blanks and line ends that copying adds.
@@ -62,6 +88,10 @@ class SourceConfig(BaseModel):
     """A config as users save it. Unknown keys are kept and ignored, as retired versions did."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
+
+    # The domain of all of the vendor's hosts.
+    vendor_domain: ClassVar[str]
+    api_url: ApiUrl = ""
 
     @classmethod
     def from_mapping(cls, config: Mapping[str, Any]) -> Self:
@@ -75,13 +105,36 @@ class SourceConfig(BaseModel):
                 for problem in error.errors(include_input=False, include_url=False)
             )
             message = f"The configuration is not valid. {'; '.join(sentences)}"
+            cls._mask_no_more_than_keys(config)
             raise config_error(message) from None
+        checked._require_vendor_in_the_cloud()
         for name, field in cls.model_fields.items():
             # As sent: the CDK masks what the user typed, blanks and line ends included.
             extra = field.json_schema_extra
             if isinstance(extra, dict) and extra.get("airbyte_secret"):
                 add_to_secrets(getattr(checked, name))
         return checked
+
+    def _require_vendor_in_the_cloud(self) -> None:
+        # On a platform of many customers, an address of one's own choice is a way to other networks.
+        host = urlsplit(self.api_url).hostname
+        if host and is_cloud_environment() and not f".{host}".endswith(f".{self.vendor_domain}"):
+            raise config_error(
+                f"api_url: must be empty or a host of {self.vendor_domain} on Airbyte Cloud."
+            )
+
+    @classmethod
+    def _mask_no_more_than_keys(cls, config: Mapping[str, Any]) -> None:
+        """Mask what was typed as a key, but not a word so short that the sentence would suffer."""
+        typed = [
+            config.get(name)
+            for name, field in cls.model_fields.items()
+            if isinstance(field.json_schema_extra, dict)
+            and field.json_schema_extra.get("airbyte_secret")
+        ]
+        update_secrets(
+            [key for key in typed if isinstance(key, str) and len(key.strip()) >= _SHORTEST_KEY]
+        )
 
     @classmethod
     def connection_specification(cls) -> dict[str, Any]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import orjson
 import requests
 from airbyte_cdk.models import FailureType
 from airbyte_cdk.sources.streams.http import HttpStream
@@ -20,7 +18,11 @@ from airbyte_cdk.sources.streams.http.error_handlers import (
     HttpStatusErrorHandler,
     ResponseAction,
 )
+from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
+from http_source.body import parse_json
+from http_source.config import unforeseen
+from http_source.deadline import DeadlineAdapter, require_certificates
 from http_source.wait import backoff_ceiling, wait_hint
 
 logger = logging.getLogger("airbyte")
@@ -37,6 +39,23 @@ MAX_TRIES_OF_A_BROKEN_BODY = 4
 # both vendors answer pages in seconds (Courier's own client gives up after 60 s).
 TIMEOUT_SECONDS = (10.0, 90.0)
 
+# One answer takes this long at most, from the first byte of its head to the last of its body: a
+# page of 6 MB at 50 kB a second.
+ANSWER_SECONDS = 120.0
+# `check` is waited for: two tries, each answered within this.
+CHECK_ANSWER_SECONDS = 20.0
+CHECK_TRIES = 2
+
+# Bodies are read in pieces of this size; 10 kB, as `requests` does, takes a tenth more processor
+# time of a sync.
+_PIECE_BYTES = 128 * 1024
+# The body of a refusal is read for its words only.
+_MOST_ERROR_BYTES = 1024 * 1024
+_MOST_WORDS = 500
+
+_TOO_DEEP = "expected values nested less deeply than some hundred levels"
+
+_PARTIAL = 206
 _TOO_MANY_REQUESTS = 429
 # Refusals by the moment, not by the request: 408 timeout, 425 too early.
 _TRANSIENT_STATUSES = frozenset({408, 425})
@@ -51,6 +70,10 @@ _HOPELESS = (
 
 class BrokenBodyError(ValueError):
     """A good status with a body that breaks the vendor's contract; the text says what is wrong."""
+
+
+class BodyTooLargeError(Exception):
+    """A body for which the stream has no room; it was not read to its end."""
 
 
 class UnfinishedBodyError(ValueError):
@@ -92,7 +115,8 @@ class JitteredBackoff(BackoffStrategy):
 class RetryingErrorHandler(HttpStatusErrorHandler):
     """Tells the passing failure from the lasting one, and asks the stream what the latter means.
 
-    A body is parsed here, so that one that arrives broken is retried like a broken connection.
+    A body is read and parsed here, so that one that arrives broken is retried like a broken
+    connection.
     """
 
     def __init__(self, stream: BackoffMixin) -> None:
@@ -108,12 +132,47 @@ class RetryingErrorHandler(HttpStatusErrorHandler):
     ) -> ErrorResolution:
         """What the CDK shall do: take the answer, retry, or fail with a sentence for the user."""
         if isinstance(response_or_exception, requests.Response):
+            try:
+                self._read_body(response_or_exception)
+            except requests.RequestException as error:
+                return _broken_connection(error)
             return self._judge(response_or_exception)
         if isinstance(response_or_exception, requests.RequestException) and not isinstance(
             response_or_exception, _HOPELESS
         ):
-            return _transient(f"The connection failed: {response_or_exception}")
+            return _broken_connection(response_or_exception)
+        if isinstance(response_or_exception, requests.RequestException):
+            return _lasting(f"The request cannot be sent: {response_or_exception}")
         return super().interpret_response(response_or_exception)
+
+    def _read_body(self, response: requests.Response) -> None:
+        """Take the whole body, but no more than the stream has room for.
+
+        Raises BodyTooLargeError, which ends the request.
+        """
+        most = self._stream.most_body_bytes(response) if response.ok else _MOST_ERROR_BYTES
+        told = response.headers.get("Content-Length", "")
+        if most is not None and told.isdigit() and int(told) > most:
+            # Compressed or not, it is at least so large.
+            self._leave(response)
+            return
+        pieces: list[bytes] = []
+        size = 0
+        for piece in response.iter_content(_PIECE_BYTES):
+            size += len(piece)
+            pieces.append(piece)
+            if most is not None and size > most:
+                self._leave(response)
+                return
+        # As `requests` does when it reads a body at once; `content`, `text` and `json` use it.
+        response._content = b"".join(pieces)  # noqa: SLF001
+
+    @staticmethod
+    def _leave(response: requests.Response) -> None:
+        response.close()
+        if response.ok:
+            raise BodyTooLargeError
+        response._content = b""  # noqa: SLF001
 
     def _judge(self, response: requests.Response) -> ErrorResolution:
         status = response.status_code
@@ -121,16 +180,20 @@ class RetryingErrorHandler(HttpStatusErrorHandler):
             return ErrorResolution(
                 ResponseAction.RATE_LIMITED, FailureType.transient_error, "Rate limit reached."
             )
-        if status >= 500 or status in _TRANSIENT_STATUSES:  # noqa: PLR2004
-            return _transient(f"The vendor answered HTTP {status}.")
         if response.is_redirect or 300 <= status < 400:  # noqa: PLR2004
             return _lasting(
-                f"Unexpected redirect (HTTP {status}) in answer to {self._request(response)}."
+                f"Unexpected redirect (HTTP {status}) in answer to {self._request(response)}. The "
+                "key is sent to the configured host alone."
             )
+        if status >= 400 and status not in _TRANSIENT_STATUSES:  # noqa: PLR2004
+            meaning = self._stream.refusal(response)
+            if meaning is not None:
+                return meaning
+        if status >= 500 or status in _TRANSIENT_STATUSES or status < 200 or status == _PARTIAL:  # noqa: PLR2004
+            return _transient(f"{self._request(response)} was answered with HTTP {status}.")
         if status >= 400:  # noqa: PLR2004
-            text = HttpStream.parse_response_error_message(response) or response.reason
-            return self._stream.refusal(response) or _lasting(
-                f"{self._request(response)} was refused with HTTP {status}: {text}"
+            return _lasting(
+                f"{self._request(response)} was refused with HTTP {status}: {error_text(response)}"
             )
         return self._judge_body(response)
 
@@ -140,15 +203,19 @@ class RetryingErrorHandler(HttpStatusErrorHandler):
 
     def _judge_body(self, response: requests.Response) -> ErrorResolution:
         try:
-            body = _parse(response.content)
+            body = parse_json(response.content)
         except ValueError:
             return _transient(
                 f"{self._request(response)} was answered with a body that is not JSON."
             )
+        except RecursionError:
+            return self._judge_broken(response, _TOO_DEEP)
         try:
             opened = self._stream.open_body(response, body)
         except BrokenBodyError as error:
             return self._judge_broken(response, str(error))
+        except RecursionError:
+            return self._judge_broken(response, _TOO_DEEP)
         except UnfinishedBodyError as error:
             return _transient(f"{self._request(response)}: {error}")
         response._parsed_body = opened  # type: ignore[attr-defined]  # noqa: SLF001
@@ -161,9 +228,12 @@ class RetryingErrorHandler(HttpStatusErrorHandler):
         sentence = (
             f"{self._request(response)} was answered with a body that breaks the contract: {defect}"
         )
-        if tries < MAX_TRIES_OF_A_BROKEN_BODY:
+        if tries < min(MAX_TRIES_OF_A_BROKEN_BODY, self._stream.max_tries):
             return ErrorResolution(ResponseAction.RETRY, FailureType.system_error, sentence)
-        return _lasting(sentence)
+        # Raised, not returned: the CDK would write the whole body, with its records, into the log.
+        raise AirbyteTracedException(
+            message=sentence, internal_message=sentence, failure_type=FailureType.system_error
+        )
 
 
 class BackoffMixin:
@@ -175,6 +245,15 @@ class BackoffMixin:
     """
 
     max_tries: int = MAX_RETRIES + 1
+    # Seconds that one answer may take in all.
+    answer_seconds: float = ANSWER_SECONDS
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        require_certificates()
+        super().__init__(*args, **kwargs)
+        adapter = DeadlineAdapter(self.answer_seconds)
+        for scheme in ("https://", "http://"):
+            self._http_client._session.mount(scheme, adapter)  # type: ignore[attr-defined]  # noqa: SLF001
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -198,7 +277,18 @@ class BackoffMixin:
         next_page_token: Mapping[str, Any] | None = None,
     ) -> Mapping[str, Any]:
         """Timeouts, and no redirects: a token is sent to the vendor's host alone."""
-        return {"timeout": TIMEOUT_SECONDS, "allow_redirects": False}
+        return {"timeout": TIMEOUT_SECONDS, "allow_redirects": False, "stream": True}
+
+    def most_body_bytes(self, response: requests.Response) -> int | None:
+        """How large the body of this good answer may be; None is no limit. For override.
+
+        A larger one is not read to its end: the stream gets a BodyTooLargeError, and asks for less.
+        """
+        return None
+
+    def get_error_display_message(self, exception: BaseException) -> str | None:
+        """The sentence for a failure that nothing else has words for."""
+        return f"Stream {getattr(self, 'name', '')}: {unforeseen(exception)}"
 
     def refusal(self, response: requests.Response) -> ErrorResolution | None:
         """What a 4xx means to the user; None leaves the general sentence. For override."""
@@ -213,12 +303,35 @@ class BackoffMixin:
         return body
 
 
-def _parse(content: bytes) -> Any:
+def error_text(response: requests.Response) -> str:
+    """What the vendor says of a failure, from any of the shapes that its error bodies have.
+
+    Kustomer: `{"errors": [{"code", "message", ...}]}` or JSON:API errors with `title` and `detail`
+    (https://developer.kustomer.com/docs/concepts/errors tells clients to accept both). Courier:
+    `{"message", "type"}`. Anything else that tells is taken too.
+    """
     try:
-        return orjson.loads(content)
-    except orjson.JSONDecodeError:
-        # orjson is strict where vendors are not: NaN, huge numbers, lone surrogates.
-        return json.loads(content)
+        words = _words(parse_json(response.content))
+    except (ValueError, RecursionError):
+        words = ""
+    return (words or str(response.reason or f"HTTP {response.status_code}"))[:_MOST_WORDS]
+
+
+def _words(body: Any) -> str:
+    if isinstance(body, str | int):
+        return str(body)
+    if isinstance(body, list):
+        return "; ".join(filter(None, map(_words, body)))
+    if not isinstance(body, dict):
+        return ""
+    for name in ("errors", "error", "message", "detail", "title", "code", "type", "status"):
+        if words := _words(body.get(name)):
+            return words
+    return ""
+
+
+def _broken_connection(error: requests.RequestException) -> ErrorResolution:
+    return _transient(f"The connection failed: {error}")
 
 
 def _transient(sentence: str) -> ErrorResolution:

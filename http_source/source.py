@@ -1,45 +1,29 @@
-"""The base of both sources: the spec, honest failure types, and the start of the process."""
+"""The base of both sources: the spec, the files of a verb, and honest failure types."""
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import gc
-import json
 import logging
-import os
-import sys
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any, ClassVar
 
-import requests.models
-from airbyte_cdk import entrypoint
-from airbyte_cdk.logger import PRINT_BUFFER
 from airbyte_cdk.models import (
     AirbyteMessage,
     AirbyteStateMessage,
     AirbyteStateMessageSerializer,
     ConfiguredAirbyteCatalog,
+    ConfiguredAirbyteCatalogSerializer,
     ConnectorSpecification,
     FailureType,
     TraceType,
     Type,
 )
-from airbyte_cdk.sources import AbstractSource, Source
+from airbyte_cdk.sources import AbstractSource
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from serpyco_rs import SchemaValidationError
 
 from http_source.config import SourceConfig, config_error
-
-# mallopt's parameters for the number of heaps, and for the size from which a block gets pages of
-# its own, which go back to the system when it is freed (malloc.h).
-_M_ARENA_MAX = -8
-_M_MMAP_THRESHOLD = -3
-
-_BODY_PIECE = 128 * 1024
-_FLUSH_SECONDS = 0.01
+from http_source.files import json_kind, read_json_file
 
 # What a failed sync is called when its streams failed for several reasons: the first of these.
 _GRAVEST_FIRST = (
@@ -89,6 +73,31 @@ class HttpSourceMixin(AbstractSource):
     def unreachable(self, config: Mapping[str, Any], error: AirbyteTracedException) -> str:
         """The sentence for a check that failed for no fault of the config."""
 
+    @staticmethod
+    def read_config(config_path: str) -> MutableMapping[str, Any]:
+        """The config in a file. Raises a config error that says what is wrong with the file."""
+        config = read_json_file(config_path, "config file")
+        if not isinstance(config, dict):
+            raise config_error(
+                f"The config file {config_path} holds {json_kind(config)}. It must hold a JSON "
+                "object with the fields of the spec."
+            )
+        return config
+
+    @classmethod
+    def read_catalog(cls, catalog_path: str) -> ConfiguredAirbyteCatalog:
+        """The configured catalog in a file. Raises a config error that says what is wrong."""
+        saved = read_json_file(catalog_path, "catalog file")
+        try:
+            catalog: ConfiguredAirbyteCatalog = ConfiguredAirbyteCatalogSerializer.load(saved)
+        except (SchemaValidationError, TypeError, ValueError, LookupError) as error:
+            raise config_error(
+                f"The catalog file {catalog_path} is not a configured catalog ({_brief(error)}). It "
+                'must hold {"streams": [...]} with a stream, a sync_mode and a '
+                "destination_sync_mode for each stream."
+            ) from None
+        return catalog
+
     @classmethod
     def read_state(cls, state_path: str | None) -> list[AirbyteStateMessage]:
         """A state file in Airbyte's form, or STATE lines of an output."""
@@ -126,14 +135,11 @@ class HttpSourceMixin(AbstractSource):
 def saved_states(path: str | None) -> list[Any]:
     """What a saved state file holds, as a list; STATE lines of an output are taken for states.
 
-    Raises a config error if the file is not JSON.
+    Raises a config error if the file is missing or not JSON.
     """
     if not path:
         return []
-    try:
-        saved = json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise config_error(f"The saved state is not JSON: {error}.") from error
+    saved = read_json_file(path, "state file")
     items = saved if isinstance(saved, list) else [saved] if saved else []
     return [
         item["state"] if isinstance(item, dict) and item.get("type") == "STATE" else item
@@ -145,47 +151,19 @@ def state_message(item: Any) -> AirbyteStateMessage:
     """One state in Airbyte's form. Raises a config error that quotes it if it is none."""
     try:
         message: AirbyteStateMessage = AirbyteStateMessageSerializer.load(item)
-    except (SchemaValidationError, TypeError) as error:
-        raise config_error(f"The saved state cannot be understood: {item!r}.") from error
+    except (SchemaValidationError, TypeError, ValueError, LookupError) as error:
+        raise config_error(f"The saved state cannot be understood: {_quoted(item)}.") from error
     if message.stream is None and message.global_ is None and message.data is None:
-        raise config_error(f"The saved state cannot be understood: {item!r}.")
+        raise config_error(f"The saved state cannot be understood: {_quoted(item)}.")
     return message
 
 
-def _share_one_heap() -> None:
-    """Keep glibc from giving every thread a heap of its own: a quarter less memory, no slower.
-
-    Pages are made in one thread and freed in another, so that each heap would grow to the peak
-    (207 against 150 MB on 45,000 rows). Other C libraries have no such setting.
-    """
-    with contextlib.suppress(AttributeError, OSError, TypeError):
-        heap = ctypes.CDLL(None)
-        heap.mallopt(_M_ARENA_MAX, 1)
-        heap.mallopt(_M_MMAP_THRESHOLD, _BODY_PIECE)
+def _quoted(value: Any, most: int = 200) -> str:
+    text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
-def launch(source: Source, args: list[str]) -> None:
-    """Run one verb (spec, check, discover, read); Airbyte messages go to stdout."""
-    # The CDK sends stderr to stdout, so a bare warning would be a line that is no message.
-    logging.captureWarnings(capture=True)
-    # What is imported by now lives until the end: looking through it again and again took a fifth
-    # of the processor time of 45,000 rows.
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
-    _share_one_heap()
-    # requests joins bodies of 10 kB pieces, a hundred to a page: a tenth of the processor time.
-    requests.models.CONTENT_CHUNK_SIZE = _BODY_PIECE
-    # The CDK gathers output for 0.1 s, which at full speed is 15 MB of it.
-    PRINT_BUFFER.flush_interval = _FLUSH_SECONDS
-    try:
-        entrypoint.launch(source, args)
-    except SystemExit:
-        raise
-    except BaseException:  # noqa: BLE001 - whatever it is, it ends the process
-        # An error has been decided on: report it, and do not wait for threads that read ahead and
-        # may sleep through a backoff, as the interpreter's own exit would.
-        try:
-            sys.excepthook(*sys.exc_info())
-            sys.stdout.flush()
-        finally:
-            os._exit(1)
+def _brief(error: Exception) -> str:
+    if isinstance(error, SchemaValidationError):
+        return "; ".join(f"{item.instance_path or '/'}: {item.message}" for item in error.errors)
+    return str(error)

@@ -1,10 +1,10 @@
 """What the user fills in to read Courier; the spec is generated from this model."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from http_source import ApiKey, ApiUrl, SourceConfig
+from http_source.config import ApiKey, ApiUrl, SourceConfig
 
 # US is the server of Courier's OpenAPI; EU is the preset of its JavaScript SDK. The same path
 # layout on both. https://www.courier.com/docs/reference/api-overview
@@ -13,6 +13,8 @@ _HOSTS = {"us": "https://api.courier.com", "eu": "https://api.eu.courier.com"}
 
 class CourierConfig(SourceConfig):
     """`api_key` is all that the retired connector took, so its saved configs stay valid."""
+
+    vendor_domain: ClassVar[str] = "courier.com"
 
     api_key: ApiKey = Field(
         title="API key",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +9,7 @@ from airbyte_cdk.sources import AbstractSource
 from airbyte_cdk.sources.streams import Stream
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
-from http_source import HttpSourceMixin, launch
+from http_source.source import HttpSourceMixin
 from source_courier.config import CourierConfig
 from source_courier.streams import Messages
 
@@ -23,7 +22,7 @@ class SourceCourier(HttpSourceMixin, AbstractSource):
 
     def probe(self, config: Mapping[str, Any]) -> None:
         """One page of messages: there is no cheaper call that an API key may make."""
-        Messages(CourierConfig.from_mapping(config), max_tries=2).probe()
+        Messages(CourierConfig.from_mapping(config), for_check=True).probe()
 
     def unreachable(self, config: Mapping[str, Any], error: AirbyteTracedException) -> str:
         """The vendor or the way to it is down: name the host, and what to look at."""
@@ -36,8 +35,3 @@ class SourceCourier(HttpSourceMixin, AbstractSource):
     def streams(self, config: Mapping[str, Any]) -> list[Stream]:
         """Every stream of this source."""
         return [Messages(CourierConfig.from_mapping(config))]
-
-
-def run() -> None:
-    """The console script `source-courier`."""
-    launch(SourceCourier(), sys.argv[1:])

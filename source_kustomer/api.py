@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, ClassVar
+from urllib.parse import parse_qsl, urlsplit
 
 import requests
 from airbyte_cdk.models import FailureType, SyncMode
@@ -16,16 +18,20 @@ from airbyte_cdk.sources.streams.http.error_handlers import ErrorResolution, Res
 from airbyte_cdk.sources.streams.http.requests_native_auth import TokenAuthenticator
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
-from http_source import (
+from http_source.budget import RateBudget
+from http_source.columns import Columns, with_additional_attributes
+from http_source.mixin import (
+    CHECK_ANSWER_SECONDS,
+    CHECK_TRIES,
     BackoffMixin,
     BrokenBodyError,
-    RateBudget,
-    announce_rate_limit,
+    error_text,
     parsed_body,
 )
+from http_source.progress import announce_rate_limit
 from http_source.wait import http_date
 from source_kustomer.config import KustomerConfig
-from source_kustomer.state import bookmark
+from source_kustomer.state import bookmark, unfinished_bookmark
 from source_kustomer.timeline import Instant, parse_instant
 
 # Clocks that are kept in time do not differ by so much.
@@ -102,9 +108,9 @@ class KustomerStream(BackoffMixin, HttpStream, ABC):
     # The role that reading this stream takes, for the sentence that a refusal ends in.
     role: ClassVar[str]
 
-    def __init__(self, run: Run, *, max_tries: int | None = None) -> None:
-        if max_tries is not None:
-            self.max_tries = max_tries
+    def __init__(self, run: Run, *, for_check: bool = False) -> None:
+        if for_check:
+            self.max_tries, self.answer_seconds = CHECK_TRIES, CHECK_ANSWER_SECONDS
         self._run = run
         self._config = run.config
         self._clock = run.clock
@@ -136,7 +142,15 @@ class KustomerStream(BackoffMixin, HttpStream, ABC):
 
     @cached_property
     def _schema(self) -> Mapping[str, Any]:
-        return super().get_json_schema()
+        return with_additional_attributes(super().get_json_schema())
+
+    @cached_property
+    def _columns(self) -> Columns:
+        return Columns(self._schema)
+
+    def _log_additional_attributes(self) -> None:
+        if report := self._columns.report():
+            self.logger.info("Stream %s: %s", self.name, report)
 
     def get_json_schema(self) -> Mapping[str, Any]:  # type: ignore[override]
         """The schema, one object for all records: the CDK asks for it with every one."""
@@ -160,6 +174,7 @@ class KustomerStream(BackoffMixin, HttpStream, ABC):
             if not (
                 isinstance(resource, dict)
                 and isinstance(resource.get("id"), str)
+                and resource["id"]
                 and isinstance(resource.get("attributes"), dict)
             ):
                 msg = "expected resources with an 'id' and 'attributes' under 'data'"
@@ -180,7 +195,12 @@ class KustomerStream(BackoffMixin, HttpStream, ABC):
                 f"This API key belongs to another region than the one asked ({text}). Set the "
                 "subdomain to the one you sign in with, or choose the right region."
             )
-        if response.status_code not in (401, 402, 403):
+        if response.status_code == requests.codes.payment_required:
+            return config_failure(
+                f"Kustomer's plan does not include {self.name} (HTTP 402: {text}). Ask Kustomer to "
+                "add it to the plan, or remove the stream from the sync."
+            )
+        if response.status_code not in (401, 403):
             return None
         if "expired" in lowered:
             return config_failure(f"The API key has expired. {_NEW_KEY} (Kustomer said: {text})")
@@ -200,10 +220,9 @@ class KustomerStream(BackoffMixin, HttpStream, ABC):
 
     def _resume_point(self, sync_mode: SyncMode) -> Instant:
         """Where to begin: the saved state, but a full refresh takes only its own unfinished one."""
-        saved = bookmark(self.name, self._saved)
-        if saved is None or (sync_mode is SyncMode.full_refresh and not saved.unfinished):
-            return self._config.start
-        return max(saved.updated_at, self._config.start)
+        read = unfinished_bookmark if sync_mode is SyncMode.full_refresh else bookmark
+        saved = read(self.name, self._saved)
+        return self._config.start if saved is None else max(saved.updated_at, self._config.start)
 
 
 class CurrentToken(KustomerStream):
@@ -234,6 +253,47 @@ class CurrentToken(KustomerStream):
             return False
 
 
+def asked_of(response: requests.Response) -> dict[str, str]:
+    """The query parameters that an answer was asked for with."""
+    return dict(parse_qsl(urlsplit(str(response.request.url)).query))
+
+
+def part(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """An object within an answer, such as `meta`; {} where it is absent. Raises BrokenBodyError."""
+    value = body.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        msg = f"expected an object under '{name}'"
+        raise BrokenBodyError(msg)
+    return value
+
+
+def count(meta: Mapping[str, Any], name: str) -> int | None:
+    """A number of rows that an answer tells, or None where it tells none."""
+    value = meta.get(name)
+    return value if type(value) is int and value >= 0 else None
+
+
+def next_link(links: Mapping[str, Any]) -> str | None:
+    """The link to the next page, or None where there is none. Raises BrokenBodyError."""
+    link = links.get("next")
+    if link is None or link == "":
+        return None
+    try:
+        if isinstance(link, str) and _LINK.fullmatch(link):
+            urlsplit(link)
+            return link
+    except ValueError:
+        pass
+    msg = f"expected a URL or null under 'links.next', got {link!r:.200}"
+    raise BrokenBodyError(msg)
+
+
+# A path on the same host, or a whole URL.
+_LINK = re.compile(r"(/|https?://)\S*", re.IGNORECASE)
+
+
 def config_failure(message: str) -> ErrorResolution:
     return ErrorResolution(ResponseAction.FAIL, FailureType.config_error, message)
 
@@ -248,18 +308,3 @@ def transient_error(message: str) -> AirbyteTracedException:
     return AirbyteTracedException(
         message=message, internal_message=message, failure_type=FailureType.transient_error
     )
-
-
-def error_text(response: requests.Response) -> str:
-    """Kustomer's own words, from either of the two shapes that its error bodies have.
-
-    https://developer.kustomer.com/docs/concepts/errors tells clients to accept both.
-    """
-    try:
-        errors = response.json()["errors"]
-        return "; ".join(
-            str(error.get("message") or error.get("detail") or error.get("title") or error["code"])
-            for error in errors
-        )
-    except (ValueError, LookupError, TypeError, AttributeError):
-        return str(response.reason)

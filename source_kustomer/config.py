@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from http_source import ApiKey, ApiUrl, SourceConfig
+from http_source.config import ApiKey, ApiUrl, SourceConfig
 from source_kustomer.timeline import Instant, parse_instant
 
 # One pod per region; https://developer.kustomer.com/api lists the three.
@@ -20,6 +20,8 @@ _HOSTS = {
 
 class KustomerConfig(SourceConfig):
     """`api_token` and `start_date` are spelled as the retired connector spelled them."""
+
+    vendor_domain: ClassVar[str] = "kustomerapp.com"
 
     api_token: ApiKey = Field(
         title="API key",
@@ -40,7 +42,6 @@ class KustomerConfig(SourceConfig):
         pattern=r"^\d{4}-\d{2}-\d{2}([T ][0-9:.]+(Z|[+-]\d{2}:?\d{2})?)?$",
         examples=["2024-01-01", "2019-01-01T00:00:00Z"],
         json_schema_extra={
-            "format": "date-time",
             "pattern_descriptor": "YYYY-MM-DD or YYYY-MM-DDTHH:MM:SSZ",
             "order": 1,
         },
@@ -52,7 +53,8 @@ class KustomerConfig(SourceConfig):
             "The first part of the address where you sign in: 'acme' for "
             "https://acme.kustomerapp.com. Leave empty to use the region instead."
         ),
-        pattern=r"^([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)?$",
+        # A label of a host name has 63 characters at most (RFC 1035, 2.3.4).
+        pattern=r"^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)?$",
         examples=["acme"],
         json_schema_extra={
             "pattern_descriptor": "acme (without .kustomerapp.com)",

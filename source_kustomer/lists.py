@@ -15,10 +15,15 @@ import requests
 from airbyte_cdk.models import SyncMode
 from airbyte_cdk.sources.streams.http.error_handlers import ErrorResolution, ResponseAction
 
-from http_source import parsed_body
+from http_source.mixin import BodyTooLargeError, BrokenBodyError, parsed_body
 from source_kustomer.api import (
     PREPARED_FOR_SECONDS,
     KustomerStream,
+    Run,
+    asked_of,
+    count,
+    next_link,
+    part,
     system_error,
     transient_error,
 )
@@ -28,6 +33,11 @@ from source_kustomer.timeline import SETTLING, Instant, parse_instant
 
 # A list in which rows change page is read again, so often at most.
 _MAX_ROUNDS = 10
+# A page that turns out to be larger than this is not read to its end, but asked for in smaller ones:
+# four of them are in memory while a list is read again.
+_MOST_PAGE_BYTES = 6 * 1024 * 1024
+# A list that counts more rows than it shows, and shows no new one in so many rounds, shows no more.
+_CALM_ENOUGH = 3
 # Its pages are then known, and asked for side by side.
 _PAGES_AT_ONCE = 4
 
@@ -52,6 +62,11 @@ class ListStream(KustomerStream, ABC):
     # The largest page of this endpoint: "most lists 100; users and teams 500" (same page).
     page_size: int = 100
     _prepared: _Asked | None = None
+
+    def __init__(self, run: Run, *, for_check: bool = False) -> None:
+        super().__init__(run, for_check=for_check)
+        # Rows to ask for: fewer than the largest page has where they are large.
+        self._size = self.page_size
 
     def path(self, **_: Any) -> str:
         """The endpoint, below `url_base`."""
@@ -79,10 +94,13 @@ class ListStream(KustomerStream, ABC):
         asked, self._prepared = self._prepared, None
         if asked is None or time.monotonic() > asked.at + PREPARED_FOR_SECONDS:
             asked = self._ask_for_first_page()
-        for resource in self._resources(asked.page):
-            updated = resource["attributes"].get("updatedAt")
-            if updated is None or self._instant(updated) >= lower:
-                yield flatten(resource)
+        try:
+            for resource in self._resources(asked.page):
+                updated = self._updated(resource)
+                if updated is None or updated >= lower:
+                    yield self._columns.fit(flatten(resource))
+        finally:
+            self._log_additional_attributes()
         # What changed since the first page was asked for belongs to the next sync, though this one
         # may have seen it too. Kustomer's clock may not have been known at that time.
         elapsed = int((time.monotonic() - asked.at) * 1000)
@@ -94,36 +112,67 @@ class ListStream(KustomerStream, ABC):
         self._prepared = self._ask_for_first_page()
 
     def _ask_for_first_page(self) -> _Asked:
-        token = {"page": "1", "pageSize": str(self.page_size)}
+        token = {"page": "1", "pageSize": str(self._size)}
         return _Asked(time.monotonic(), self._clock.now(), self._pool.submit(self._get, token))
 
-    def _instant(self, updated: Any) -> Instant:
+    @staticmethod
+    def _updated(resource: Mapping[str, Any]) -> Instant | None:
+        """When it changed last, or None where it tells no such moment. Raises BrokenBodyError."""
+        updated = resource["attributes"].get("updatedAt")
         try:
-            return parse_instant(updated)
-        except (TypeError, ValueError):
-            message = f"Stream {self.name}: expected a timestamp in updatedAt, got {updated!r}."
-            raise system_error(message) from None
+            return None if updated is None else parse_instant(updated)
+        except (TypeError, ValueError, OverflowError):
+            msg = f"expected a timestamp in updatedAt of record {resource['id']}"
+            raise BrokenBodyError(msg) from None
 
     def _resources(self, first: Future[requests.Response]) -> Iterator[Mapping[str, Any]]:
         """Every resource once, although rows change page while the list is read.
 
         A row that is deleted moves those behind it one place up: one may slip from a page still
         to come into one already read. So the pages of a list, but for its last, are read again
-        until that yields nothing new. A count would not tell: another row may be created.
+        until that yields nothing new. A count would not tell: another row may be created. But
+        while the vendor counts more rows than it has shown, all pages are read again.
         """
         seen: set[str] = set()
+        while True:
+            try:
+                yield from self._rounds(first, seen)
+            except BodyTooLargeError:
+                # No body is too large for a page of one row, so this ends.
+                self._size = max(1, self._size // 4)
+                first = self._ask_for_first_page().page
+            else:
+                return
+
+    def _rounds(
+        self, first: Future[requests.Response], seen: set[str]
+    ) -> Iterator[Mapping[str, Any]]:
+        """Read the list whole, and again until it is calm. Adds to `seen`."""
         tokens = []
-        for token, page in self._pages(first):
+        total: int | None = None
+        for token, page in self._pages(first, seen):
             tokens.append(token)
+            total = _told(page, total)
             yield from _unseen(page, seen)
-        if len(tokens) == 1:
+        if len(tokens) == 1 and not _is_more(total, seen):
             return
+        calm = 0
         for _ in range(_MAX_ROUNDS):
             known = len(seen)
-            for page in self._pool.map(self._page, tokens[:-1]):
-                yield from _unseen(page, seen)
-            if len(seen) == known:
+            again = tokens if _is_more(total, seen) else tokens[:-1]
+            for start in range(0, len(again), _PAGES_AT_ONCE):
+                for page in self._pool.map(self._page, again[start : start + _PAGES_AT_ONCE]):
+                    total = _told(page, total)
+                    yield from _unseen(page, seen)
+            calm = calm + 1 if len(seen) == known else 0
+            if calm and not _is_more(total, seen):
                 return
+            if calm == _CALM_ENOUGH:
+                message = (
+                    f"Stream {self.name}: Kustomer counts {total} rows, but shows {len(seen)} of "
+                    "them. The state stays, so that the next sync reads the list again."
+                )
+                raise system_error(message)
         message = (
             f"Stream {self.name}: the list changed each of the {_MAX_ROUNDS} times that it was "
             "read again, so that rows may be missing."
@@ -141,16 +190,18 @@ class ListStream(KustomerStream, ABC):
         return page
 
     def _pages(
-        self, first: Future[requests.Response]
+        self, first: Future[requests.Response], seen: set[str]
     ) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
-        """Each page's token and body, to the end of the list.
+        """Each page's token and body, to the end of the list; `seen` are the ids read so far.
 
-        The `next` links are followed. Where one is missing, or null behind a full page, the next
-        page is asked for all the same: then, and behind an empty page, nothing more is the end.
+        The `next` links are followed. Where one is missing, or null behind a full page, or while
+        the vendor counts more rows than it has shown, the next page is asked for all the same:
+        then, and behind an empty page, nothing more is the end. Raises a system error where a page
+        shows nothing but known rows, for then the vendor heeds no page number.
         """
-        token = {"page": "1", "pageSize": str(self.page_size)}
+        token = {"page": "1", "pageSize": str(self._size)}
         followed: list[dict[str, str]] = []
-        promised = was_empty = False
+        promised = was_idle = False
         while token not in followed:
             followed.append(token)
             response = self._get(token) if len(followed) > 1 else first.result()
@@ -160,24 +211,32 @@ class ListStream(KustomerStream, ABC):
             if not response.ok:
                 return
             body = parsed_body(response)
+            rows = body["data"]
+            is_idle = all(resource["id"] in seen for resource in rows)
+            if is_idle and rows and (was_idle or self._is_full(body)):
+                message = (
+                    f"Stream {self.name}: page {len(followed)} of GET /v1/{self.endpoint} shows "
+                    "nothing but rows of the pages before it. Expected other rows or an end."
+                )
+                raise system_error(message)
             yield token, body
-            link = _next_link(body)
-            is_empty = not body["data"]
-            if link is None and (is_empty or not self._may_go_on(body)):
+            link = next_link(part(body, "links"))
+            counted = _is_more(_told(body, None), seen)
+            if link is None and not counted and (not rows or not self._may_go_on(body)):
                 return
-            if is_empty and was_empty:
+            if is_idle and was_idle:
                 return
-            promised, was_empty = link is not None and self._is_full(body), is_empty
+            promised, was_idle = link is not None and self._is_full(body), is_idle
             token = {**token, "page": str(len(followed) + 1)} if link is None else self._token(link)
         message = f"Stream {self.name}: Kustomer repeated the next link to {token}."
         raise system_error(message)
 
     def _may_go_on(self, body: Mapping[str, Any]) -> bool:
-        return "next" not in (body.get("links") or {}) or self._is_full(body)
+        return "next" not in part(body, "links") or self._is_full(body)
 
     def _is_full(self, body: Mapping[str, Any]) -> bool:
-        granted = (body.get("meta") or {}).get("pageSize")
-        size = min(self.page_size, granted) if isinstance(granted, int) else self.page_size
+        granted = count(part(body, "meta"), "pageSize")
+        size = self._size if granted is None else min(self._size, granted)
         return len(body["data"]) >= size
 
     def _token(self, link: str) -> dict[str, str]:
@@ -191,16 +250,42 @@ class ListStream(KustomerStream, ABC):
             raise system_error(message)
         return dict(parse_qsl(target.query))
 
+    def most_body_bytes(self, response: requests.Response) -> int | None:
+        """Some megabytes for a page; what one row takes for one row."""
+        return None if asked_of(response).get("pageSize") == "1" else _MOST_PAGE_BYTES
+
+    def open_body(self, response: requests.Response, body: Any) -> Any:
+        """A page whose further parts, where they are there, have the shapes that are relied on."""
+        super().open_body(response, body)
+        total = count(part(body, "meta"), "total")
+        next_link(part(body, "links"))
+        asked = asked_of(response)
+        page, size = asked.get("page", ""), asked.get("pageSize", "")
+        if total and not body["data"] and page.isdigit() and size.isdigit():
+            before = (int(page) - 1) * int(size)
+            if total > before:
+                msg = f"expected rows from number {before + 1} on of the {total} that it counts"
+                raise BrokenBodyError(msg)
+        for resource in body["data"]:
+            self._updated(resource)
+        return body
+
     def refusal(self, response: requests.Response) -> ErrorResolution | None:
-        """A further page that is not there, is judged by the page before it."""
-        page = dict(parse_qsl(urlsplit(str(response.request.url)).query)).get("page")
+        """A page behind the first that is not there: the page before it tells what that means."""
+        page = asked_of(response).get("page")
         if response.status_code == requests.codes.not_found and page not in (None, "1"):
             return ErrorResolution(ResponseAction.IGNORE, None, None)
         return super().refusal(response)
 
 
-def _next_link(body: Mapping[str, Any]) -> str | None:
-    return (body.get("links") or {}).get("next") or None
+def _told(page: Mapping[str, Any], before: int | None) -> int | None:
+    """How many rows the list has, as the page tells, or as one before it told."""
+    total = count(part(page, "meta"), "total")
+    return before if total is None else total
+
+
+def _is_more(total: int | None, seen: set[str]) -> bool:
+    return total is not None and total > len(seen)
 
 
 def _unseen(page: Mapping[str, Any], seen: set[str]) -> Iterator[Mapping[str, Any]]:

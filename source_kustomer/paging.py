@@ -12,7 +12,8 @@ timestamp has been seen, and a first page also everything before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import ceil
@@ -41,8 +42,17 @@ _CLEAN_ROUND = 3
 _IDLE_ENOUGH = 9
 
 
+# A page that is larger costs memory and gains nothing: rows of 1.5 kB fill a page of 0.75 MB, so
+# only pages of unusual rows are cut (`make bench`, scenario large-rows).
+PAGE_BYTES = 3 * 1024 * 1024
+
+
 class UnreadableError(Exception):
     """The vendor makes it impossible to read everything; the text names the records."""
+
+
+class PageTooLargeError(Exception):
+    """A page for which there is no room; a smaller one is asked for."""
 
 
 @dataclass(frozen=True)
@@ -63,27 +73,31 @@ class Query:
 
 
 class Hit(NamedTuple):
-    """One record as search returned it."""
+    """One record as search returned it: `created_at` as sent, and the row to emit."""
 
     id: str
     updated: Instant
-    resource: Mapping[str, Any]
+    created_at: Any
+    row: dict[str, Any]
 
     @property
     def created(self) -> Instant | None:
-        """Its `created_at`, if it has one."""
-        created = self.resource["attributes"].get("createdAt")
-        return None if created is None else parse_instant(created)
+        """Its `created_at`, if it has one. Raises ValueError or TypeError if that is no date."""
+        return None if self.created_at is None else parse_instant(self.created_at)
 
 
 @dataclass(frozen=True)
 class Page:
-    """One answer, ascending by `updated`. What it says of more is a hint, never relied on alone."""
+    """One answer, ascending by `updated`. What it says of more is a hint, never relied on alone.
+
+    `size` is the page size that the vendor says it granted, `body_bytes` the length of its answer.
+    """
 
     hits: Sequence[Hit]
     total: int | None
     size: int | None
     promises_more: bool
+    body_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -99,7 +113,7 @@ class Batch:
 
 
 # Answers queries in their order, None for a page that the vendor refuses to serve. It may fetch
-# ahead, as far as the caller goes on asking for answers.
+# ahead, as far as the caller goes on asking for answers. It raises PageTooLargeError.
 Ask = Callable[[Sequence[Query]], Iterator[Page | None]]
 
 
@@ -140,6 +154,8 @@ class Reader:
         self._max_pages = MAX_PAGES
         # The longest page seen: the vendor may grant fewer rows than it is asked for.
         self._granted = 0
+        # Rows to ask for, so that a page has some megabytes at most.
+        self._size = PAGE_SIZE
 
     def read(self, lower: Instant, upper: Instant | None, *, ahead: bool) -> Iterator[Batch]:
         """Every record with `updated_at` in [lower, upper), ascending; no upper: to the end.
@@ -150,24 +166,25 @@ class Reader:
         position = _Position(lower, set())
         while upper is None or position.at < upper:
             # (A) From where we are: the page proves everything up to its last timestamp.
-            query = Query(position.at, upper)
-            page = self._one(query)
+            query, page = self._one(Query(position.at, upper))
             started_at = position.at
             fresh = position.take(page.hits)
-            if self._is_last(page, query, nothing_new=not fresh):
+            if self._ends(page, query):
                 yield Batch(fresh, position.at if upper is None else upper, 0)
                 return
             left = None if page.total is None else max(0, page.total - len(page.hits))
             yield Batch(fresh, position.at, left)
-            if position.at == started_at and len(page.hits) >= self._granted:
-                # (C) One instant fills the page.
+            del fresh
+            if position.at == started_at:
+                # (C) One instant fills the page, or nothing is shown behind it.
+                del page
                 for hits in self._instant(position.at):
                     yield Batch(position.take(hits), position.at)
                 position.pass_to(position.at + 1)
                 yield Batch([], position.at)
             elif ahead:
                 behind = self._queries_behind(query, page)
-                del page, fresh  # some megabytes, not to be kept while the others are read
+                del page  # some megabytes, not to be kept while the others are read
                 if (yield from self._read_ahead(position, query, behind)):
                     return
 
@@ -180,18 +197,23 @@ class Reader:
         """
         answers = self._ask(behind)
         for ahead in behind:
-            answer = next(answers)
+            try:
+                answer = next(answers)
+            except PageTooLargeError:
+                self._ask_for_less(ahead)
+                return False
             if answer is None:
                 self._max_pages = ahead.page - 1
                 return False
             if not answer.hits:
                 return False
+            self._learn_from(answer)
             first = answer.hits[0].updated
             if first >= position.at:
                 # Not adjacent to what has been read: records left, or ties lie at the border.
                 yield from self._read_between(position, first + 1)
             yield Batch(position.take(answer.hits), position.at)
-            if self._is_last(answer, ahead, nothing_new=False):
+            if self._ends(answer, ahead):
                 if query.upper is not None:
                     yield Batch([], query.upper)
                 return True
@@ -212,7 +234,7 @@ class Reader:
         """
         queries: list[Query] = []
         end = len(page.hits)
-        if page.total is None or end < self._granted:
+        if page.total is None or not self._is_full(query, page):
             return queries
         reach = min(page.total, self._max_rows)
         while end < reach and len(queries) + 1 < self._max_pages:
@@ -224,21 +246,30 @@ class Reader:
             queries.append(replace(query, page=number, size=size))
         return queries
 
-    def _is_last(self, page: Page, query: Query, *, nothing_new: bool) -> bool:
-        """(D) Whether nothing lies behind the page.
+    def _is_full(self, query: Query, page: Page) -> bool:
+        return len(page.hits) >= min(self._granted, query.size)
 
-        The vendor's word is taken where all it says agrees. Else the length decides: a page
-        shorter than one it granted before is the last, unless it says that there is more; and if
-        that yields nothing new, it is after all.
+    def _ends(self, page: Page, query: Query) -> bool:
+        """(D) Whether nothing lies behind the page, by all that the vendor says.
+
+        Raises UnreadableError if a first page is empty although there are said to be rows.
         """
         rows = len(page.hits)
-        if rows == 0:
-            return True
         end = query.offset + rows
-        says_more = page.promises_more or (page.total is not None and page.total > end)
-        if not says_more and page.total == end and rows < min(query.size, page.size or query.size):
+        if not rows and query.page == 1:
+            if page.total or (page.promises_more and self._has_rows_behind(query)):
+                raise self._withheld(query, page)
             return True
-        return rows < min(self._granted, query.size) and (not says_more or nothing_new)
+        # A count that is the largest that is told is no count.
+        if page.total != end or end >= self._max_rows:
+            return False
+        if rows >= min(query.size, page.size or query.size):
+            return False
+        return not page.promises_more or not self._has_rows_behind(query)
+
+    def _has_rows_behind(self, query: Query) -> bool:
+        behind = next(self._ask([replace(query, page=query.page + 1)]))
+        return behind is not None and bool(behind.hits)
 
     def _instant(self, instant: Instant) -> Iterator[Sequence[Hit]]:
         """(C) All records of one instant that fills a page.
@@ -246,20 +277,21 @@ class Reader:
         Should the vendor still count more than the parts held, some have no `created_at`, which
         no part contains; they are looked for by number.
         """
-        query = Query(instant, instant + 1)
-        page = self._one(query)
+        query, page = self._one(Query(instant, instant + 1))
         found = {hit.id for hit in page.hits}
         yield page.hits
+        if self._is_whole(query, page):
+            return
         for hits in self._split(query, page):
             found.update(hit.id for hit in hits)
             yield hits
         if page.total is not None and len(found) < page.total:
-            counted = self._one(query).total
+            counted = self._one(query)[1].total
             if counted is not None and len(found) < counted:
                 yield from self._by_number(query)
 
     def _split(self, query: Query, page: Page) -> Iterator[Sequence[Hit]]:
-        """(C) All records of a query within one instant, of which `page` is a full page.
+        """(C) All records of a query within one instant, of which `page` does not hold all.
 
         Cut by `created_at` until each part fits a page: that is exact in any order and while
         records leave, for each part is one answer.
@@ -268,28 +300,38 @@ class Reader:
         if not parts:
             yield from self._by_number(query)
             return
-        for part, answer in zip(parts, self._ask(parts), strict=False):
-            if answer is None:
-                raise self._refused()
+        for part, answer in self._each(parts):
             yield answer.hits
             if not self._is_whole(part, answer):
                 yield from self._split(part, answer)
 
-    def _is_whole(self, part: Query, page: Page) -> bool:
-        """Whether the page holds all of the part: it is short, and no other page has a row."""
-        if len(page.hits) >= self._granted:
+    def _each(self, queries: Sequence[Query]) -> Iterator[tuple[Query, Page]]:
+        """Every query with its answer, in order; a query whose page is too large is made smaller."""
+        left = deque(queries)
+        while left:
+            try:
+                for answer in self._ask(list(left)):
+                    if answer is None:
+                        raise self._refused()
+                    yield left.popleft(), answer
+            except PageTooLargeError:
+                self._ask_for_less(left[0])
+                left = deque(replace(query, size=min(query.size, self._size)) for query in left)
+
+    def _is_whole(self, query: Query, page: Page) -> bool:
+        """Whether the page holds all of the query: it is short, and nothing says otherwise."""
+        rows = len(page.hits)
+        if self._is_full(query, page) or (page.total is not None and page.total > rows):
             return False
-        if page.total is None or page.total <= len(page.hits):
-            return True
-        behind = next(self._ask([replace(part, page=2)]))
-        return behind is None or not behind.hits
+        return not page.promises_more or not self._has_rows_behind(query)
 
     def _by_number(self, query: Query) -> Iterator[Sequence[Hit]]:
         """(E) Records that share `updated_at` and `created_at`, page by page, in rounds.
 
         They are all read when as many distinct ones were seen as the vendor counts (anew whenever
-        its count changes), or, should the count be wrong, when further rounds show no row twice
-        and no new one. Raises UnreadableError if they lie deeper than a search can be read.
+        its count changes), or, should it count none or too few, when further rounds show no row
+        twice and no new one. Raises UnreadableError if the vendor counts more than it shows, or if
+        they lie deeper than a search can be read.
         """
         seen: set[str] = set()
         total: int | None = None
@@ -297,8 +339,9 @@ class Reader:
         for _ in range(MAX_ROUNDS):
             known = len(seen)
             rows: list[str] = []
+            shortest = query.size
             for number in range(1, MAX_PAGES + 1):
-                page = next(self._ask([replace(query, page=number)]))
+                query, page = self._numbered(query, number)
                 if page is None:
                     break
                 if page.total != total:
@@ -307,14 +350,23 @@ class Reader:
                 rows.extend(ids)
                 seen.update(ids)
                 yield page.hits
-                if len(ids) < self._granted:
+                if not ids:
                     break
+                if not self._is_full(query, page):
+                    if not page.promises_more and (total is None or total <= len(rows)):
+                        break
+                    shortest = min(shortest, len(ids))
             # So deep, an empty page may be a refusal, and a count the largest that is told.
             too_deep = (
                 page is None or number == MAX_PAGES or len(rows) + self._granted > self._max_rows
             )
             if len(seen) == total and (not too_deep or total < self._max_rows):
                 return
+            if shortest < query.size:
+                # Pages are cut short by something else than their size: what was cut off is
+                # numbered as if it had been shown.
+                query = replace(query, size=shortest)
+                continue
             if len(seen) > known:
                 idle = 0
                 continue
@@ -323,8 +375,22 @@ class Reader:
             if too_deep and idle >= _CLEAN_ROUND:
                 break
             if idle >= _IDLE_ENOUGH:
+                if total is not None and len(seen) < total:
+                    break
                 return
         raise self._unreadable(query, total, len(seen))
+
+    def _numbered(self, query: Query, number: int) -> tuple[Query, Page | None]:
+        """A page by its number, and the query that got it. Only a first page can be made smaller."""
+        while True:
+            try:
+                return query, next(self._ask([replace(query, page=number)]))
+            except PageTooLargeError:
+                self._ask_for_less(query)
+                query = replace(query, size=self._size)
+                if number > 1:
+                    # The pages before had another size: what lies between comes with another round.
+                    return query, Page([], None, None, promises_more=True)
 
     def _unreadable(self, query: Query, total: int | None, seen: int) -> UnreadableError:
         msg = (
@@ -339,12 +405,38 @@ class Reader:
         msg = "Kustomer refused to serve the first page of a search."
         return UnreadableError(msg)
 
-    def _one(self, query: Query) -> Page:
-        page = next(self._ask([query]))
-        if page is None:
-            raise self._refused()
-        self._granted = max(self._granted, len(page.hits))
-        return page
+    def _withheld(self, query: Query, page: Page) -> UnreadableError:
+        counted = f"counts {page.total} records" if page.total else "links to more records"
+        msg = (
+            f"Kustomer {counted} with updated_at from {format_instant(query.lower)} on, but shows "
+            "none of them. The state stays, so that the next sync asks for them again."
+        )
+        return UnreadableError(msg)
+
+    def _one(self, query: Query) -> tuple[Query, Page]:
+        """The answer to a query, and the query as it was sent: with a size that there is room for."""
+        while True:
+            query = replace(query, size=min(query.size, self._size))
+            try:
+                page = next(self._ask([query]))
+            except PageTooLargeError:
+                self._ask_for_less(query)
+                continue
+            if page is None:
+                raise self._refused()
+            self._learn_from(page)
+            return query, page
+
+    def _learn_from(self, page: Page) -> None:
+        rows = len(page.hits)
+        self._granted = max(self._granted, rows)
+        if rows and page.body_bytes:
+            room = max(1, PAGE_BYTES * rows // page.body_bytes)
+            self._size = min(room, 2 * self._size, PAGE_SIZE)
+
+    def _ask_for_less(self, query: Query) -> None:
+        # No body is too large for a page of one row, so this ends.
+        self._size = max(1, min(self._size, query.size) // 4)
 
 
 def _parts(query: Query, page: Page, granted: int) -> list[Query]:

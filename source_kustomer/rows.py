@@ -40,18 +40,28 @@ def flatten(resource: Mapping[str, Any]) -> Row:
 
     Attributes are lifted to the top, and of each relationship its `data`, under its name. Every
     key at every depth is in snake_case; where two keys would collide, both keep their spelling.
-    An attribute named like a relationship (kobjects have a `queue` of either kind), or like `id`,
-    `type` or `links`, moves to `attribute_<name>`: what identifies keeps its name.
-    Shapes: https://developer.kustomer.com/api.
+    What identifies keeps its name: an attribute named like a relationship (kobjects have a `queue`
+    of either kind), or like `id`, `type` or `links`, moves to `attribute_<name>`, and a
+    relationship named like one of those three to `relationship_<name>`.
+    Shapes: https://developer.kustomer.com/api. Raises RecursionError if nested too deeply.
     """
     row = _snake_cased(resource["attributes"])
-    for name, value in resource.items():
-        if name == "relationships":
-            for column, data in _related(value if isinstance(value, dict) else {}):
-                _put(row, column, data)
-        elif name != "attributes":
-            _put(row, _names[name], _value(value))
+    own = [(_names[name], value) for name, value in resource.items() if name not in _LIFTED]
+    for column, value in own:
+        _put(row, column, _value(value))
+    relationships = resource.get("relationships")
+    if isinstance(relationships, dict):
+        taken = {column for column, _ in own}
+        for column, data in _related(relationships):
+            _put(row, f"relationship_{column}" if column in taken else column, data)
+    elif relationships is not None:
+        _put(row, "relationships", _value(relationships))
     return row
+
+
+_LIFTED = frozenset({"attributes", "relationships"})
+# These only say where else to look.
+_POINTERS = frozenset({"data", "links", "link"})
 
 
 def _put(row: Row, column: str, value: Any) -> None:
@@ -62,14 +72,18 @@ def _put(row: Row, column: str, value: Any) -> None:
 
 def _related(relationships: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, value in relationships.items():
-        if isinstance(value, dict):
-            if "data" not in value:
-                continue  # nothing but links to follow
-            value = value["data"]  # noqa: PLW2901
-        elif not isinstance(value, list):
-            continue  # null
         column = _names[name]
-        yield _RELATIONSHIP_COLUMNS.get(column, column), _value(value)
+        column = _RELATIONSHIP_COLUMNS.get(column, column)
+        if not isinstance(value, dict):
+            if value is not None:
+                yield column, _value(value)
+            continue
+        data = value.get("data")
+        if data is not None:
+            yield column, _value(data)
+        if not _POINTERS.issuperset(value):
+            told = {key: item for key, item in value.items() if key not in _POINTERS}
+            yield column if data is None else f"relationship_{column}", _value(told)
 
 
 # JSON knows no subclasses, so the type itself decides.
@@ -80,7 +94,11 @@ _REFERENCE_KEYS = 2
 def _snake_cased(value: dict[str, Any]) -> Row:
     # The hot path, about fifty values a row: no call for a scalar or a name seen before, and none
     # at all for a reference, which needs no change.
-    if len(value) == _REFERENCE_KEYS and "id" in value and "type" in value:
+    if (
+        len(value) == _REFERENCE_KEYS
+        and type(value.get("id")) is str
+        and type(value.get("type")) is str
+    ):
         return value
     row: Row = {}
     for key, item in value.items():

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import islice, pairwise
 from typing import Any, ClassVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 import orjson
 import requests
@@ -29,16 +29,34 @@ from airbyte_cdk.sources.streams.http.error_handlers import ErrorResolution, Res
 from airbyte_cdk.sources.utils.schema_helpers import InternalConfig
 from airbyte_cdk.sources.utils.slice_logger import SliceLogger
 
-from http_source import BrokenBodyError, ProgressLog, UnfinishedBodyError, estimate, parsed_body
-from http_source.mixin import MAX_TRIES_OF_A_BROKEN_BODY
+from http_source.mixin import (
+    BodyTooLargeError,
+    BrokenBodyError,
+    UnfinishedBodyError,
+    error_text,
+    parsed_body,
+)
+from http_source.progress import ProgressLog, estimate
 from source_kustomer.api import (
     PREPARED_FOR_SECONDS,
     KustomerStream,
+    asked_of,
     config_failure,
-    error_text,
+    count,
+    next_link,
+    part,
     system_error,
 )
-from source_kustomer.paging import Batch, Hit, Page, Query, Reader, UnreadableError
+from source_kustomer.paging import (
+    PAGE_BYTES,
+    Batch,
+    Hit,
+    Page,
+    PageTooLargeError,
+    Query,
+    Reader,
+    UnreadableError,
+)
 from source_kustomer.rows import Row, flatten
 from source_kustomer.state import Bookmark
 from source_kustomer.timeline import (
@@ -51,11 +69,21 @@ from source_kustomer.timeline import (
     spans,
 )
 
+# Client errors but for 408, 425 and 429, and 501: the archive is not for this key, plan or pod.
+_REFUSALS_OF_THE_ARCHIVE = frozenset({*range(400, 500), 501} - {408, 425, 429})
+# What a row is taken to have on the wire before the first is seen (rows of 1.5 to 2 kB are usual).
+_USUAL_ROW_BYTES = 2000.0
+
 # A `Date` header is cut to whole seconds and a request takes some: less is no difference.
 _CLOCK_PRECISION: Instant = 5 * 1000
-# Pages in flight or waiting to be emitted, per stream. They bound the memory; and six of 500 rows
-# keep one core busy at 150 ms of latency, and at 100 searches a minute up to 3.6 s.
+# Pages in flight or waiting to be emitted, per stream. Six of 500 rows keep one core busy at 150 ms
+# of latency, and at 100 searches a minute up to 3.6 s ...
 _PAGES_AHEAD = 6
+# ... and together they have this many bytes at most, as they come over the wire. In memory they
+# take one to five times as much (`make bench`, scenario large-rows).
+_BYTES_AHEAD = 3 * PAGE_BYTES
+# A page that turns out to be larger than this is not read to its end, but asked for in smaller ones.
+_MOST_PAGE_BYTES = 2 * PAGE_BYTES
 
 
 @dataclass(frozen=True)
@@ -81,6 +109,7 @@ class SearchStream(KustomerStream, ABC):
     # Whether the archive search knows this kind of record (all but notes, says the OpenAPI).
     has_archive: ClassVar[bool] = True
     _prepared: _Asked | None = None
+    _row_bytes = _USUAL_ROW_BYTES
 
     def path(self, *, next_page_token: Mapping[str, Any] | None = None, **_: Any) -> str:
         """The normal search or the archive's."""
@@ -140,23 +169,29 @@ class SearchStream(KustomerStream, ABC):
         """
         self.configured_json_schema = configured_stream.stream.json_schema
         emitted, estimated = 0, 0
-        for batch, state in self._batches(configured_stream.sync_mode):
-            emitted += len(batch.hits)
-            if batch.left is not None and emitted + batch.left > estimated:
-                estimated = emitted + batch.left
-                yield estimate(self.name, estimated)
-            now = int(time.time() * 1000)
-            for hit in batch.hits:
-                record = AirbyteRecordMessage(self.name, flatten(hit.resource), now)
-                yield AirbyteMessage(type=Type.RECORD, record=record)
-            self._saved = state
-            if batch.hits and state_manager is not None:
-                yield self._checkpoint_state(state, state_manager)
-            if internal_config.is_limit_reached(emitted):
-                return
-            self._progress.note(emitted, max(0, estimated - emitted), self._run.budget.waited)
-        if state_manager is not None:
-            yield self._checkpoint_state(self._saved, state_manager)
+        try:
+            for batch, state in self._batches(configured_stream.sync_mode):
+                hits, had_rows = batch.hits, bool(batch.hits)
+                emitted += len(hits)
+                if batch.left is not None and emitted + batch.left > estimated:
+                    estimated = emitted + batch.left
+                    yield estimate(self.name, estimated)
+                now = int(time.time() * 1000)
+                # Rows are let go as they are emitted, whoever else knows of the page.
+                hits.reverse()
+                while hits:
+                    record = AirbyteRecordMessage(self.name, hits.pop().row, now)
+                    yield AirbyteMessage(type=Type.RECORD, record=record)
+                self._saved = state
+                if had_rows and state_manager is not None:
+                    yield self._checkpoint_state(state, state_manager)
+                if internal_config.is_limit_reached(emitted):
+                    return
+                self._progress.note(emitted, max(0, estimated - emitted), self._run.budget.waited)
+            if state_manager is not None:
+                yield self._checkpoint_state(self._saved, state_manager)
+        finally:
+            self._log_additional_attributes()
 
     def read_records(
         self,
@@ -167,7 +202,7 @@ class SearchStream(KustomerStream, ABC):
     ) -> Iterable[Row]:
         """The rows alone; the state follows them page by page."""
         for batch, state in self._batches(sync_mode):
-            yield from (flatten(hit.resource) for hit in batch.hits)
+            yield from (hit.row for hit in batch.hits)
             self._saved = state
 
     def _batches(self, sync_mode: SyncMode) -> Iterator[tuple[Batch, MutableMapping[str, Any]]]:
@@ -180,6 +215,7 @@ class SearchStream(KustomerStream, ABC):
         end = max(now - SETTLING, start)
         for batch in batches:
             yield batch, Bookmark(min(batch.done_to, end), unfinished=full_refresh).as_state()
+            batch.hits.clear()
         yield Batch([], end), Bookmark(end).as_state()
 
     def probe(self) -> None:
@@ -255,16 +291,23 @@ class SearchStream(KustomerStream, ABC):
             return self._pool.submit(self._answer, query, archive=archive)
 
         waiting = iter(queries)
-        pages = deque(map(ask, islice(waiting, _PAGES_AHEAD)))
+        pages: deque[Future[Page | None]] = deque()
         try:
-            while pages:
+            while True:
+                pages.extend(map(ask, islice(waiting, self._pages_ahead(queries) - len(pages))))
+                if not pages:
+                    return
                 page = pages.popleft().result()
-                pages.extend(map(ask, islice(waiting, 1)))
+                pages.extend(map(ask, islice(waiting, self._pages_ahead(queries) - len(pages))))
                 yield page
                 del page
         finally:
             for future in pages:
                 future.cancel()
+
+    def _pages_ahead(self, queries: Sequence[Query]) -> int:
+        page_bytes = max(1, int(self._row_bytes * queries[0].size))
+        return min(_PAGES_AHEAD, max(1, _BYTES_AHEAD // page_bytes))
 
     @cached_property
     def _progress(self) -> ProgressLog:
@@ -275,69 +318,70 @@ class SearchStream(KustomerStream, ABC):
         return ThreadPoolExecutor(_PAGES_AHEAD, thread_name_prefix=f"kustomer-{self.name}")
 
     def _answer(self, query: Query, *, archive: bool) -> Page | None:
-        response = self._get({"query": query, "archive": archive})
+        try:
+            response = self._get({"query": query, "archive": archive})
+        except BodyTooLargeError:
+            raise PageTooLargeError from None
         page: Page | None = parsed_body(response) if response.ok else None
         return page
+
+    def most_body_bytes(self, response: requests.Response) -> int | None:
+        """Some megabytes for a page; what one row takes for one row."""
+        return None if asked_of(response).get("pageSize") == "1" else _MOST_PAGE_BYTES
 
     def open_body(self, response: requests.Response, body: Any) -> Page:
         """A page of a search, checked to be what it was asked for: complete, in range, in order."""
         super().open_body(response, body)
-        meta = body.get("meta") or {}
+        meta, links = part(body, "meta"), part(body, "links")
         if meta.get("timed_out") is True:
             msg = "the search timed out (meta.timed_out), so its rows may be incomplete"
             raise UnfinishedBodyError(msg)
-        try:
-            hits = [
-                Hit(resource["id"], parse_instant(resource["attributes"]["updatedAt"]), resource)
-                for resource in body["data"]
-            ]
-        except (KeyError, TypeError, ValueError):
-            msg = "expected a timestamp under 'attributes.updatedAt' of every resource"
-            raise BrokenBodyError(msg) from None
+        hits = [self._hit(resource) for resource in body["data"]]
         updated = [hit.updated for hit in hits]
         if any(later < earlier for earlier, later in pairwise(updated)):
             msg = "expected rows ascending by updatedAt"
             raise BrokenBodyError(msg)
         _check_bounds(orjson.loads(response.request.body or b"{}"), hits)
-        links = body.get("links") or {}
-        total, size = meta.get("total"), meta.get("pageSize")
-        page = Page(
-            hits,
-            total if isinstance(total, int) else None,
-            size if isinstance(size, int) else None,
-            promises_more=bool(links.get("next")),
-        )
-        if page.total and page.promises_more and not hits and _page_number(response) == 1:
-            self._doubt_empty_page(response, page.total)
-        return page
-
-    def _doubt_empty_page(self, response: requests.Response, total: int) -> None:
-        """An empty first page that counts rows and links to more: asked for again, then believed.
-
-        A vendor that never counts right would else not be readable.
-        """
-        if getattr(response.request, "broken_bodies", 0) + 1 < MAX_TRIES_OF_A_BROKEN_BODY:
+        total, size = count(meta, "total"), count(meta, "pageSize")
+        if total and not hits and asked_of(response).get("page") == "1":
+            # The state would pass by all that the page does not show.
             msg = f"expected some of the {total} rows that it counts, got none"
             raise BrokenBodyError(msg)
-        self.logger.warning(
-            "Stream %s: Kustomer counts %d rows, but shows none of them on any try.",
-            self.name,
+        if hits:
+            self._row_bytes = len(response.content) / len(hits)
+        return Page(
+            hits,
             total,
+            size,
+            promises_more=next_link(links) is not None,
+            body_bytes=len(response.content),
         )
 
+    def _hit(self, resource: Mapping[str, Any]) -> Hit:
+        attributes = resource["attributes"]
+        try:
+            updated = parse_instant(attributes["updatedAt"])
+        except (KeyError, TypeError, ValueError, OverflowError):
+            msg = "expected a timestamp under 'attributes.updatedAt' of every resource"
+            raise BrokenBodyError(msg) from None
+        created = attributes.get("createdAt")
+        return Hit(resource["id"], updated, created, self._columns.fit(flatten(resource)))
+
     def refusal(self, response: requests.Response) -> ErrorResolution | None:
-        """A page too deep is no failure, and a refusing archive can be done without."""
-        if _page_number(response) > 1 and response.status_code in (400, 404):
+        """A page too deep is no failure, and the sync can do without an archive that refuses."""
+        status = response.status_code
+        if asked_of(response).get("page") != "1" and status in (400, 404):
             # Kustomer's links promise pages that it answers with 404, as its public readers found.
             return ErrorResolution(ResponseAction.IGNORE, None, None)
         meaning = super().refusal(response)
-        if not urlsplit(str(response.request.url)).path.endswith("/archive/search"):
+        in_archive = urlsplit(str(response.request.url)).path.endswith("/archive/search")
+        if not in_archive or status not in _REFUSALS_OF_THE_ARCHIVE:
             return meaning
         text = meaning.error_message if meaning else error_text(response)
         return config_failure(
-            f"{text} This was a search of Kustomer's archive (HTTP {response.status_code}). If "
-            "your key reads everything else, set 'Include archived records' (include_archived) to "
-            "false to sync without what was last updated more than two years ago."
+            f"{text} This was a search of Kustomer's archive (HTTP {status}). If your key reads "
+            "everything else, set 'Include archived records' (include_archived) to false to sync "
+            "without what was last updated more than two years ago."
         )
 
     def _log_unreachable(self, start: Instant, now: Instant) -> None:
@@ -379,10 +423,6 @@ def _while_below(hits: deque[Hit], instant: Instant) -> Iterator[None]:
         yield None
 
 
-def _page_number(response: requests.Response) -> int:
-    return int(dict(parse_qsl(urlsplit(str(response.request.url)).query)).get("page", "1"))
-
-
 def _check_bounds(asked: Mapping[str, Any], hits: Sequence[Hit]) -> None:
     """Raise BrokenBodyError unless every hit is within the bounds that the request sent."""
     for criterion in asked.get("and", []):
@@ -392,7 +432,11 @@ def _check_bounds(asked: Mapping[str, Any], hits: Sequence[Hit]) -> None:
         limit = parse_instant(bound)
         by_creation = attribute.endswith("_created_at")
         for hit in hits:
-            value = hit.created if by_creation else hit.updated
+            try:
+                value = hit.created if by_creation else hit.updated
+            except (TypeError, ValueError, OverflowError):
+                msg = f"expected a timestamp under 'attributes.createdAt' of record {hit.id}"
+                raise BrokenBodyError(msg) from None
             if value is None or (value < limit if operator == "gte" else value >= limit):
                 msg = f"expected {attribute} {operator} {bound}, got record {hit.id}"
                 raise BrokenBodyError(msg)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
@@ -14,6 +13,7 @@ from airbyte_cdk.models import (
     ConfiguredAirbyteCatalog,
     ConfiguredAirbyteStream,
     FailureType,
+    SyncMode,
 )
 from airbyte_cdk.sources import AbstractSource
 from airbyte_cdk.sources.connector_state_manager import ConnectorStateManager
@@ -21,10 +21,11 @@ from airbyte_cdk.sources.streams import Stream
 from airbyte_cdk.sources.utils.schema_helpers import InternalConfig
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
-from http_source import HttpSourceMixin, config_error, launch, saved_states
+from http_source.config import config_error
+from http_source.source import HttpSourceMixin, saved_states
 from source_kustomer.api import CurrentToken, KustomerStream, Run
 from source_kustomer.config import KustomerConfig
-from source_kustomer.state import state_messages
+from source_kustomer.state import state_messages, unread
 from source_kustomer.streams import (
     Conversations,
     Customers,
@@ -65,10 +66,10 @@ class SourceKustomer(HttpSourceMixin, AbstractSource):
         """One search for one customer: it proves the host, the key and the right to search."""
         run = Run(KustomerConfig.from_mapping(config))
         try:
-            Customers(run, max_tries=2).probe()
+            Customers(run, for_check=True).probe()
         except AirbyteTracedException as refused:
             by_kustomer = refused.failure_type is FailureType.config_error
-            if not by_kustomer or not CurrentToken(run, max_tries=1).is_accepted():
+            if not by_kustomer or not CurrentToken(run, for_check=True).is_accepted():
                 raise
             message = (
                 f"Kustomer accepts this API key, but not for searching ({refused.message}). Give "
@@ -87,8 +88,15 @@ class SourceKustomer(HttpSourceMixin, AbstractSource):
 
     @classmethod
     def read_state(cls, state_path: str | None) -> list[AirbyteStateMessage]:
-        """A state file of any shape that this source or its predecessor wrote."""
-        return state_messages(saved_states(state_path), [stream.name for stream in STREAMS])
+        """A state file of any shape that this source or its predecessor wrote.
+
+        What cannot be understood is an error only if a stream is read incrementally: see `read`.
+        """
+        saved = saved_states(state_path)
+        try:
+            return state_messages(saved, [stream.name for stream in STREAMS])
+        except AirbyteTracedException:
+            return unread(saved)
 
     def read(
         self,
@@ -99,8 +107,14 @@ class SourceKustomer(HttpSourceMixin, AbstractSource):
     ) -> Iterator[AirbyteMessage]:
         """As every source, but a state of the retired connector is heeded here too."""
         self._next = {one.stream.name: following for one, following in pairwise(catalog.streams)}
-        names = [stream.name for stream in STREAMS]
-        yield from super().read(logger, config, catalog, state_messages(state, names))
+        try:
+            states = state_messages(state, [stream.name for stream in STREAMS])
+        except AirbyteTracedException:
+            if any(one.sync_mode is SyncMode.incremental for one in catalog.streams):
+                raise
+            logger.warning("The saved state cannot be understood. A full refresh does without.")
+            states = []
+        yield from super().read(logger, config, catalog, states)
 
     def _read_stream(
         self,
@@ -121,8 +135,3 @@ class SourceKustomer(HttpSourceMixin, AbstractSource):
         yield from super()._read_stream(
             logger, stream_instance, configured_stream, state_manager, internal_config
         )
-
-
-def run() -> None:
-    """The console script `source-kustomer`."""
-    launch(SourceKustomer(), sys.argv[1:])

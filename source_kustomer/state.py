@@ -14,8 +14,10 @@ from airbyte_cdk.models import (
     AirbyteStreamState,
     StreamDescriptor,
 )
+from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
-from http_source import config_error, state_message
+from http_source.config import config_error
+from http_source.source import state_message
 from source_kustomer.timeline import Instant, format_instant, parse_instant
 
 # The clock of the machine that wrote a state may have run ahead of this one by so much.
@@ -23,6 +25,8 @@ _CLOCK_TOLERANCE: Instant = 10 * 60 * 1000
 
 _CURSOR = "updated_at"
 _UNFINISHED = "full_refresh"
+_UNREAD = "unread"
+_UNFINISHED_VALUE = "unfinished"
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,20 @@ class Bookmark:
     def as_state(self) -> dict[str, Any]:
         """`{"updated_at": "2024-01-31T23:59:59.123Z"}`, the shape that this source writes."""
         state = {_CURSOR: format_instant(self.updated_at)}
-        return {**state, _UNFINISHED: "unfinished"} if self.unfinished else state
+        return {**state, _UNFINISHED: _UNFINISHED_VALUE} if self.unfinished else state
+
+
+def unfinished_bookmark(stream: str, state: Mapping[str, Any]) -> Bookmark | None:
+    """Where an unfinished full refresh stood; None if the state speaks of none, and it begins anew.
+
+    It reads everything, so a state of another kind or from the future is of no account.
+    """
+    if state.get(_UNFINISHED) != _UNFINISHED_VALUE:
+        return None
+    try:
+        return bookmark(stream, state)
+    except AirbyteTracedException:
+        return None
 
 
 def bookmark(stream: str, state: Mapping[str, Any]) -> Bookmark | None:
@@ -66,10 +83,15 @@ def bookmark(stream: str, state: Mapping[str, Any]) -> Bookmark | None:
         raise _garbage(stream, value, "a timestamp must be a string")
     try:
         instant = parse_instant(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise _garbage(stream, value, "that is no ISO 8601 timestamp") from None
     if instant > parse_instant(datetime.now(tz=UTC).isoformat()) + _CLOCK_TOLERANCE:
-        raise _garbage(stream, value, "that lies in the future")
+        raise config_error(
+            f"The saved state of stream '{stream}' lies in the future: {value!r}. Reading from there "
+            "would skip what changes until then. Check the clock of the machine that wrote it, set "
+            "the state to the last moment that was surely read, or clear it to read from the start "
+            "date."
+        )
     return Bookmark(instant, unfinished=_UNFINISHED in state)
 
 
@@ -79,6 +101,11 @@ def _garbage(stream: str, value: Any, reason: str) -> Exception:
         'Correct it to {"updated_at": "YYYY-MM-DDTHH:MM:SSZ"}, or clear the stream\'s state to '
         "read it from the start date."
     )
+
+
+def unread(saved: Sequence[Any]) -> list[AirbyteStateMessage]:
+    """A saved state that cannot be understood, kept to be told of when a stream needs it."""
+    return [AirbyteStateMessage(type=AirbyteStateType.LEGACY, data={_UNREAD: list(saved)})]
 
 
 def state_messages(
@@ -94,6 +121,8 @@ def state_messages(
     for item in saved or []:
         if isinstance(item, AirbyteStateMessage):
             legacy = item.data if item.stream is None else None
+            if isinstance(legacy, Mapping) and _UNREAD in legacy:
+                return state_messages(legacy[_UNREAD], streams)
             messages.extend([item] if legacy is None else _messages(legacy, streams))
         elif isinstance(item, Mapping):
             messages.extend(_messages(item, streams))

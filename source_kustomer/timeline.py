@@ -49,7 +49,7 @@ def parse_instant(text: str) -> Instant:
 def format_instant(instant: Instant) -> str:
     """As Kustomer writes it and its search takes it: `2024-01-31T23:59:59.123Z`."""
     moment = _EPOCH + instant * _MILLISECOND
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{instant % 1000:03d}Z"
+    return f"{moment.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from airbyte_cdk.sources.streams.http import HttpStream
 from airbyte_cdk.test.catalog_builder import CatalogBuilder
 from airbyte_cdk.test.entrypoint_wrapper import read
 
-from http_source import BackoffMixin
+from http_source.mixin import BackoffMixin
 from integration_tests.fake_vendor import Courier
 from source_courier import SourceCourier
 

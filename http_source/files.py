@@ -1,0 +1,46 @@
+"""The files that a verb is given: config, catalog, state. What is wrong with one is told in a sentence."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+from typing import Any
+
+from http_source.body import parse_json
+from http_source.config import config_error
+
+
+def read_json_file(path: str, what: str) -> Any:
+    """The JSON value in a file; `what` names the file to the user, as in "config file".
+
+    Raises a config error that says what is wrong with the file and what to do.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise config_error(f"The {what} {path} does not exist. Check the path.") from None
+    except IsADirectoryError:
+        raise config_error(f"The {what} {path} is a folder. Name a JSON file.") from None
+    except PermissionError:
+        raise config_error(
+            f"The {what} {path} may not be read by this user. Change its permissions."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise config_error(f"The {what} {path!r} cannot be read: {error}.") from None
+    if content.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise config_error(
+            f"The {what} {path} begins with a byte order mark. Save it as UTF-8 without one."
+        )
+    if not content.strip():
+        raise config_error(f"The {what} {path} is empty. It must hold JSON.")
+    try:
+        return parse_json(content)
+    except (ValueError, RecursionError) as error:
+        # The position is told, but not the text around it: that may be a key.
+        raise config_error(f"The {what} {path} is not JSON: {error}.") from None
+
+
+def json_kind(value: Any) -> str:
+    """What a JSON value is, in words: "a list", "null", ..."""
+    kinds = {dict: "an object", list: "a list", str: "a text", bool: "true or false"}
+    return "null" if value is None else kinds.get(type(value), "a number")

@@ -1,0 +1,152 @@
+"""Standard output: UTF-8, one message a line, and no half line, whatever ends the process."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import select
+import stat
+import threading
+import time
+from typing import Any
+
+from http_source.body import without_surrogates
+
+# A line of up to this many bytes goes into a pipe whole or not at all (pipe(7), PIPE_BUF).
+_ATOMIC_BYTES = select.PIPE_BUF
+_PIECE_BYTES = 64 * 1024
+# Lines are gathered for so long. At full speed this is 1.5 MB of them.
+_GATHER_SECONDS = 0.01
+# When a signal ends the process, a reader has this long to take the rest of a line.
+_LAST_LINE_SECONDS = 1.5
+
+
+class MessageOutput(io.TextIOBase):
+    """Takes text as a stream does, and writes whole lines of it to a file descriptor.
+
+    Every thread may write. Each `write` holds whole lines or is completed by a later one.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        """Write to this file descriptor, such as 1."""
+        self._descriptor = descriptor
+        self._is_pipe = stat.S_ISFIFO(os.fstat(descriptor).st_mode)
+        self._lock = threading.RLock()
+        self._gathered: list[str] = []
+        self._characters = 0
+        self._written_at = time.monotonic()
+        self._ending = False
+        # Set when no line is half written.
+        self._at_line_end = threading.Event()
+        self._at_line_end.set()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """Always UTF-8, whatever the environment asks for."""
+        return "utf-8"
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def isatty(self) -> bool:
+        """Whether a person reads along."""
+        return os.isatty(self._descriptor)
+
+    def fileno(self) -> int:
+        """The file descriptor."""
+        return self._descriptor
+
+    def write(self, text: str) -> int:
+        """Gather the text; write what was gathered after a hundredth of a second."""
+        with self._lock:
+            self._gathered.append(text)
+            self._characters += len(text)
+            if (
+                self._characters >= _PIECE_BYTES
+                or time.monotonic() - self._written_at >= _GATHER_SECONDS
+            ):
+                self.flush()
+        return len(text)
+
+    def flush(self) -> None:
+        """Write all whole lines that were gathered. Raises BrokenPipeError if nobody reads."""
+        with self._lock:
+            text = "".join(self._gathered)
+            whole, _, rest = text.rpartition("\n")
+            self._gathered, self._characters = ([rest], len(rest)) if rest else ([], 0)
+            if "\n" in text:
+                self._write_lines(_utf8_lines(whole))
+            self._written_at = time.monotonic()
+
+    def end(self) -> None:
+        """Complete the line that is being written, and write no other. For another thread."""
+        self._ending = True
+        self._at_line_end.wait(_LAST_LINE_SECONDS)
+
+    def _write_lines(self, lines: list[bytes]) -> None:
+        most = _ATOMIC_BYTES if self._is_pipe else _PIECE_BYTES
+        piece: list[bytes] = []
+        size = 0
+        for line in lines:
+            if size + len(line) > most and piece:
+                self._write_piece(b"".join(piece))
+                piece, size = [], 0
+            piece.append(line)
+            size += len(line)
+        if piece:
+            self._write_piece(b"".join(piece))
+
+    def _write_piece(self, piece: bytes) -> None:
+        """Write whole lines; when the process is ending, only to the end of the one begun."""
+        if not (self._is_pipe and len(piece) <= _ATOMIC_BYTES):
+            self._at_line_end.clear()
+        if self._ending:
+            self._at_line_end.set()
+            _wait_for_the_end()
+        rest = memoryview(piece)
+        while rest:
+            rest = rest[os.write(self._descriptor, rest) :]
+            if self._ending and rest:
+                begun = len(piece) - len(rest)
+                end = begun if piece[begun - 1 : begun] == b"\n" else piece.index(b"\n", begun) + 1
+                if end == begun:
+                    break
+                rest = rest[: end - begun]
+                while rest:
+                    rest = rest[os.write(self._descriptor, rest) :]
+        self._at_line_end.set()
+        if self._ending:
+            _wait_for_the_end()
+
+
+def _wait_for_the_end() -> None:
+    # The thread that ends the process does so any moment now, and nothing more may be written.
+    while True:
+        time.sleep(60)
+
+
+def _utf8_lines(text: str) -> list[bytes]:
+    r"""The lines as strict UTF-8 JSON.
+
+    Text of the vendor that went around `parse_json`, such as the words of an error, may still hold
+    half of a surrogate pair; JSON spells it `\udxxx`.
+    """
+    if "\\ud" in text:
+        text = "\n".join(map(_without_escaped_surrogates, text.split("\n")))
+    try:
+        content = text.encode()
+    except UnicodeEncodeError:
+        content = without_surrogates(text).encode()
+    return [line + b"\n" for line in content.split(b"\n")]
+
+
+def _without_escaped_surrogates(line: str) -> str:
+    if "\\ud" not in line:
+        return line
+    try:
+        message: Any = json.loads(line)
+    except ValueError:
+        return line
+    return without_surrogates(json.dumps(message, ensure_ascii=False))
