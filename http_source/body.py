@@ -2,7 +2,7 @@
 
 What strict readers of JSON refuse is mended here, once, so that it never reaches stdout:
 
-- Half of a surrogate pair (JavaScript cuts emoji in half) becomes U+FFFD, the replacement character.
+- Half of a surrogate pair (JavaScript cuts emoji in half) becomes U+FFFD, a replacement.
 - `NaN` and `Infinity`, which are not JSON, become null.
 - A number too large for a float (`1e400`) and an integer of more than 4,300 digits become text.
 - Integers beyond 64 bits keep all their digits. They are JSON, though few readers keep them exact.
@@ -17,8 +17,8 @@ from typing import Any
 
 import orjson
 
-# orjson turns an integer beyond 64 bits into a float and says nothing. Such an integer has 19 digits
-# or more. To look for them this way takes 2 microseconds a record of 1.5 kB.
+# orjson turns an integer beyond 64 bits into a float and says nothing. Such an integer has at least
+# 19 digits. To look for them this way takes 2 microseconds a record of 1.5 kB.
 _ALL_DIGITS_ALIKE = bytes.maketrans(b"123456789", b"000000000")
 _LONG_INTEGER = b"0" * 19
 
@@ -26,7 +26,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def parse_json(content: bytes) -> Any:
-    """The body's value. Raises ValueError if it is not JSON, RecursionError if nested too deeply."""
+    """The body's value. Raises ValueError if it is not JSON, RecursionError if it is too deep."""
     if _LONG_INTEGER not in content.translate(_ALL_DIGITS_ALIKE):
         try:
             return orjson.loads(content)

@@ -1,4 +1,6 @@
-"""Rows that a destination keeps whole, although destinations drop what a schema does not declare. Pure.
+"""Rows of which a destination drops nothing, although it drops what a schema does not declare.
+
+Pure.
 
 A destination writes the columns that the schema declares. It drops every other key of a row, and in
 an object with declared `properties` every other key of that object. So nested objects have no
@@ -171,7 +173,7 @@ def _object(value: Any) -> Row:
     raise _DoesNotFit
 
 
-def _nothing(value: Any) -> Any:
+def _nothing(_: Any) -> Any:
     raise _DoesNotFit
 
 

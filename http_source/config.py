@@ -74,7 +74,7 @@ def _key(value: str) -> str:
 
 # Quotes and backslashes are escaped in JSON, so that a key with one would not be found and masked.
 _NO_KEY_HAS = frozenset(" \"'\\")
-# Both vendors' keys have dozens of characters. A key of one or two would mask half of every message.
+# Both vendors' keys have dozens of characters. One of two would mask half of every message.
 _SHORTEST_KEY = 4
 # What RFC 3986 allows in a URL.
 _URL_CHARACTERS = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]*")
@@ -91,7 +91,6 @@ class SourceConfig(BaseModel):
 
     # The domain of all of the vendor's hosts.
     vendor_domain: ClassVar[str]
-    api_url: ApiUrl = ""
 
     @classmethod
     def from_mapping(cls, config: Mapping[str, Any]) -> Self:
@@ -107,7 +106,7 @@ class SourceConfig(BaseModel):
             message = f"The configuration is not valid. {'; '.join(sentences)}"
             cls._mask_no_more_than_keys(config)
             raise config_error(message) from None
-        checked._require_vendor_in_the_cloud()
+        checked.require_vendor_in_the_cloud()
         for name, field in cls.model_fields.items():
             # As sent: the CDK masks what the user typed, blanks and line ends included.
             extra = field.json_schema_extra
@@ -115,9 +114,12 @@ class SourceConfig(BaseModel):
                 add_to_secrets(getattr(checked, name))
         return checked
 
-    def _require_vendor_in_the_cloud(self) -> None:
-        # On a platform of many customers, an address of one's own choice is a way to other networks.
-        host = urlsplit(self.api_url).hostname
+    def require_vendor_in_the_cloud(self) -> None:
+        """Raise a config error if the address is of the user's own choice on Airbyte Cloud.
+
+        On a platform of many customers that is a way to the networks of others.
+        """
+        host = urlsplit(getattr(self, "api_url", "")).hostname
         if host and is_cloud_environment() and not f".{host}".endswith(f".{self.vendor_domain}"):
             raise config_error(
                 f"api_url: must be empty or a host of {self.vendor_domain} on Airbyte Cloud."

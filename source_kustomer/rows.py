@@ -78,12 +78,14 @@ def _related(relationships: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             if value is not None:
                 yield column, _value(value)
             continue
-        data = value.get("data")
-        if data is not None:
-            yield column, _value(data)
+        has_data = value.get("data") is not None
         if not _POINTERS.issuperset(value):
             told = {key: item for key, item in value.items() if key not in _POINTERS}
-            yield column if data is None else f"relationship_{column}", _value(told)
+            yield f"relationship_{column}" if has_data else column, _value(told)
+            if not has_data:
+                continue
+        if "data" in value:
+            yield column, _value(value["data"])
 
 
 # JSON knows no subclasses, so the type itself decides.

@@ -82,16 +82,49 @@ def test_the_walk_ends_when_more_is_false_whatever_the_last_cursor_is(vendor, la
     assert len(vendor.journal.entries) == PAGES
 
 
-@pytest.mark.parametrize("cursor", [{}, {"cursor": None}, {"cursor": ""}])
-def test_the_walk_ends_with_a_warning_when_more_is_announced_without_a_cursor(
-    requests_mock, cursor
+NO_CURSOR = pytest.mark.parametrize(
+    "cursor", [{}, {"cursor": None}, {"cursor": ""}, {"cursor": ["x"]}, {"cursor": 7}]
+)
+
+
+class NoCursor:
+    """A vendor that leaves out the cursor of its fifth page, so many times."""
+
+    def __init__(self, vendor, cursor, times):
+        self.vendor, self.cursor, self.left = vendor, cursor, times
+        self.fifth = None
+
+    def handle(self, request):
+        body = (reply := self.vendor.handle(request)).json()
+        if len(self.vendor.journal.entries) == 5:
+            self.fifth = request.params
+        if request.params == self.fifth and self.left:
+            self.left -= 1
+            body["paging"] = {"more": True, **self.cursor}
+        return json_reply(reply.status, body)
+
+
+@NO_CURSOR
+def test_every_row_is_read_when_a_cursor_is_missing_in_passing(
+    vendor, requests_mock, answer, cursor
 ):
-    page = {"paging": {"more": True, **cursor}, "results": [{"id": "1-one"}]}
-    requests_mock.get(MESSAGES, json=page)
-    output = read(SourceCourier(), {"api_key": "made-up-key"}, CATALOG)
-    assert ids(output) == ["1-one"]
-    assert requests_mock.call_count == 1
-    assert output.is_in_logs("without a cursor")
+    answer(requests_mock, HOST, NoCursor(vendor, cursor, 2))
+    output = read_messages(vendor)
+    assert ids(output) == newest_first(vendor)
+    assert status(output) is COMPLETE
+
+
+@NO_CURSOR
+def test_the_sync_fails_when_more_is_announced_and_the_cursor_stays_away(
+    vendor, requests_mock, answer, cursor
+):
+    answer(requests_mock, HOST, NoCursor(vendor, cursor, 99))
+    output = read_messages(vendor)
+    assert failure_types(output) == {FailureType.system_error}
+    assert status(output) is INCOMPLETE
+    assert ids(output) == newest_first(vendor)[:40]
+    assert all("__ab_full_refresh_sync_complete" not in state for state in states(output))
+    assert "paging.cursor" in output.errors[0].trace.error.message
 
 
 @pytest.mark.parametrize("repeating", [2, 3, 7])
@@ -256,4 +289,8 @@ def test_unknown_columns_are_kept_when_a_row_has_them(requests_mock):
     output = read(SourceCourier(), {"api_key": "made-up-key"}, CATALOG)
     (row,) = (record.record.data for record in output.records)
     assert row["enqueued"] == 1777890000123
-    assert row["novelty"] == {"deep": [1, None, {"x": 0.1}]}
+    assert row["additional_attributes"] == {
+        "novelty": {"deep": [1, None, {"x": 0.1}]},
+        "share": None,
+    }
+    assert output.is_in_logs("without a column: novelty, share")

@@ -1,16 +1,16 @@
 """A first page without rows, though it says that there are some."""
 
 import pytest
-from airbyte_cdk.models import AirbyteStreamStatus
+from airbyte_cdk.models import AirbyteStreamStatus, FailureType
 
 from integration_tests.fake_vendor import Kustomer
 
 
-def empty_first_pages(times):
+def empty_first_pages(times, link):
     def edit(body, request, number):
         if request.params.get("page") == "1" and number <= times:
             body["data"] = []
-            body["links"]["next"] = "/v1/customers/search?page=2&pageSize=500"
+            body["links"]["next"] = link
 
     return edit
 
@@ -19,17 +19,23 @@ def ids(vendor: Kustomer, kind: str) -> set[str]:
     return {record.id for record in vendor.records(kind)}
 
 
+@pytest.mark.parametrize("link", [None, "/v1/customers/search?page=2&pageSize=500"])
 @pytest.mark.parametrize("times", [1, 3])
-def test_every_row_is_emitted_when_a_first_page_is_empty_in_passing(org, sync, waits, times):
-    vendor = org({"note": 130}, edit=empty_first_pages(times))
+def test_every_row_is_emitted_when_a_first_page_is_empty_in_passing(org, sync, waits, times, link):
+    vendor = org({"note": 130}, edit=empty_first_pages(times, link))
     assert set(sync(vendor, "notes").ids("notes")) == ids(vendor, "note")
 
 
-def test_the_emptiness_is_believed_with_a_warning_when_it_lasts(org, sync, waits):
+@pytest.mark.parametrize("link", [None, "/v1/customers/search?page=2&pageSize=500"])
+def test_the_stream_fails_and_its_state_stays_when_the_emptiness_lasts(org, sync, waits, link):
     def edit(body, request, number):
-        body["meta"]["total"] = 10**6
-        body["links"]["next"] = "/v1/customers/search?page=2&pageSize=500"
+        body["data"] = []
+        body["links"]["next"] = link
 
-    synced = sync(org({"note": 0}, edit=edit), "notes")
-    assert synced.status("notes") is AirbyteStreamStatus.COMPLETE
-    assert any("counts 1000000 rows, but shows none" in line for line in synced.logs)
+    vendor = org({"note": 130}, edit=edit)
+    state = {"updated_at": "2026-05-01T00:00:00.000Z"}
+    synced = sync(vendor, "notes", state={"notes": state})
+    assert synced.status("notes") is AirbyteStreamStatus.INCOMPLETE
+    assert synced.failures == {FailureType.system_error}
+    assert "that it counts, got none" in synced.failure("notes")
+    assert all(one == state for one in synced.states("notes"))

@@ -145,13 +145,8 @@ def impossible(spec: list[tuple[int, int, str]], kind: dict[str, object]) -> boo
 def may_be_refused(spec: list[tuple[int, int, str]], kind: dict[str, object]) -> bool:
     """Whether a loud error is right: see the docstring of `Reader._by_number`."""
     made = records(spec)
-    instants = [updated for updated, _ in made.values()]
-    most = max((instants.count(instant) for instant in instants), default=0)
-    deep = most > MAX_ROWS - 2 * kind["clamp"]
-    overstated = kind["total"] == "high" and most > kind["clamp"]
-    return (overstated and (deep or kind["tie_order"] == "shuffled")) or unsplittable(made) > kind[
-        "clamp"
-    ]
+    # Who counts more than it shows may hold something back.
+    return kind["total"] == "high" or unsplittable(made) > kind["clamp"]
 
 
 vendors = st.fixed_dictionaries(
@@ -189,10 +184,11 @@ def test_all_that_stays_is_emitted_in_order_and_before_its_checkpoint(spec, kind
     except UnreadableError as error:
         refused = str(error)
     if refused is not None:
-        # The one excuse: ties that neither a search nor a page number tells apart, or more of
-        # them than can be read by number where the vendor's count says that some are missing.
+        # The two excuses: ties that neither a search nor a page number tells apart, and a vendor
+        # that counts more than it shows.
         assert excusable
-        assert "share updated_at 1970-01-01T00:00:0" in refused
+        assert "updated_at" in refused
+        assert "1970-01-01T00:00:0" in refused
         return
     assert vendor.untouched <= {hit.id for hit in emitted}
     updated = [hit.updated for hit in emitted]

@@ -115,7 +115,11 @@ def test_attributes_keep_their_values_when_they_are_renamed(attributes, expected
         (None, {}),
         ({}, {}),
         ({"links": {"self": "/v1/x"}}, {}),
-        ({"meta": {"kobject": "5b"}}, {}),
+        ({"meta": {"kobject": "5b"}}, {"made_by": {"meta": {"kobject": "5b"}}}),
+        ({"data": None, "meta": {"aB": 1}}, {"made_by": {"meta": {"a_b": 1}}}),
+        ({"data": {"type": "user", "id": "1"}, "meta": {"aB": 1}, "links": {}},
+         {"made_by": {"type": "user", "id": "1"}, "relationship_made_by": {"meta": {"a_b": 1}}}),
+        (7, {"made_by": 7}),
         ({"data": None}, {"made_by": None}),
         ({"data": {"type": "user", "id": "1"}}, {"made_by": {"type": "user", "id": "1"}}),
         ({"data": {"type": "user", "userId": "1"}}, {"made_by": {"type": "user", "user_id": "1"}}),
@@ -125,7 +129,7 @@ def test_attributes_keep_their_values_when_they_are_renamed(attributes, expected
         ([{"type": "user", "id": "1"}], {"made_by": [{"type": "user", "id": "1"}]}),
         ({"link": {"self": "/v1/klasses/return"}, "data": {"type": "klass", "id": "return"}},
          {"made_by": {"type": "klass", "id": "return"}}),
-        ("made-up", {}),
+        ("made-up", {"made_by": "made-up"}),
     ],
 )  # fmt: skip
 def test_data_of_a_relationship_is_lifted_when_there_is_some(value, expected):

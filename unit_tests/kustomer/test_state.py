@@ -203,17 +203,36 @@ def test_one_stream_fails_quoting_its_state_and_others_finish_when_a_bookmark_is
     ids=json.dumps,
 )
 @pytest.mark.parametrize("mode", ["incremental", "full_refresh"])
-def test_one_stream_fails_quoting_its_state_and_others_finish_when_its_message_is_garbage(
+def test_a_state_that_is_garbage_fails_its_stream_alone_and_a_full_refresh_does_without(
     org, sync, value, mode
 ):
     vendor = vendor_of_two(org)
     state = [of_stream("customers", value), of_stream("tags", {"updated_at": BORDER})]
     synced = sync(vendor, "customers", "tags", mode=mode, state_file=state)
+    wanted = due(vendor, "tag", BORDER if mode == "incremental" else "")
+    assert sorted(synced.ids("tags")) == wanted
+    if mode == "full_refresh":
+        assert synced.failures == set()
+        assert sorted(synced.ids("customers")) == due(vendor, "customer", "")
+        return
     assert synced.failures == {FailureType.config_error}
     assert synced.status("customers") is INCOMPLETE
     assert str(next(iter(value.values()))) in synced.failure("customers")
-    wanted = due(vendor, "tag", BORDER if mode == "incremental" else "")
-    assert sorted(synced.ids("tags")) == wanted
+
+
+@pytest.mark.parametrize("at", ["2027-01-01T00:00:00.000Z", "yesterday"])
+def test_a_full_refresh_begins_anew_when_its_own_unfinished_state_is_of_no_use(org, sync, at):
+    vendor = vendor_of_two(org)
+    state = [of_stream("customers", {"updated_at": at, "full_refresh": "unfinished"})]
+    synced = sync(vendor, "customers", mode="full_refresh", state_file=state)
+    assert sorted(synced.ids("customers")) == due(vendor, "customer", "")
+
+
+def test_the_sentence_says_that_a_state_lies_in_the_future(org, sync):
+    state = [of_stream("customers", {"updated_at": "2027-01-01T00:00:00.000Z"})]
+    synced = sync(vendor_of_two(org), "customers", state_file=state)
+    assert "lies in the future" in synced.failure("customers")
+    assert "cannot be understood" not in synced.failure("customers")
 
 
 @pytest.mark.parametrize(
