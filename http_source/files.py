@@ -1,4 +1,4 @@
-"""The files that a verb is given: config, catalog, state. What is wrong with one is told in a sentence."""
+"""The files of a verb: config, catalog, state. What is wrong with one is told in a sentence."""
 
 from __future__ import annotations
 

@@ -74,10 +74,13 @@ class MessageOutput(io.TextIOBase):
         """Write all whole lines that were gathered. Raises BrokenPipeError if nobody reads."""
         with self._lock:
             text = "".join(self._gathered)
-            whole, _, rest = text.rpartition("\n")
-            self._gathered, self._characters = ([rest], len(rest)) if rest else ([], 0)
-            if "\n" in text:
-                self._write_lines(_utf8_lines(whole))
+            self._gathered, self._characters = [], 0
+            if text and not text.endswith("\n"):
+                cut = text.rfind("\n") + 1
+                self._gathered, self._characters = [text[cut:]], len(text) - cut
+                text = text[:cut]
+            if text:
+                self._write_lines(_utf8(text))
             self._written_at = time.monotonic()
 
     def end(self) -> None:
@@ -85,18 +88,16 @@ class MessageOutput(io.TextIOBase):
         self._ending = True
         self._at_line_end.wait(_LAST_LINE_SECONDS)
 
-    def _write_lines(self, lines: list[bytes]) -> None:
-        most = _ATOMIC_BYTES if self._is_pipe else _PIECE_BYTES
-        piece: list[bytes] = []
-        size = 0
-        for line in lines:
-            if size + len(line) > most and piece:
-                self._write_piece(b"".join(piece))
-                piece, size = [], 0
-            piece.append(line)
-            size += len(line)
-        if piece:
-            self._write_piece(b"".join(piece))
+    def _write_lines(self, lines: bytes) -> None:
+        if not self._is_pipe:
+            self._write_piece(lines)
+            return
+        start = 0
+        while start < len(lines):
+            end = lines.rfind(b"\n", start, start + _ATOMIC_BYTES) + 1
+            end = end or lines.index(b"\n", start) + 1
+            self._write_piece(lines[start:end])
+            start = end
 
     def _write_piece(self, piece: bytes) -> None:
         """Write whole lines; when the process is ending, only to the end of the one begun."""
@@ -127,7 +128,7 @@ def _wait_for_the_end() -> None:
         time.sleep(60)
 
 
-def _utf8_lines(text: str) -> list[bytes]:
+def _utf8(text: str) -> bytes:
     r"""The lines as strict UTF-8 JSON.
 
     Text of the vendor that went around `parse_json`, such as the words of an error, may still hold
@@ -136,10 +137,9 @@ def _utf8_lines(text: str) -> list[bytes]:
     if "\\ud" in text:
         text = "\n".join(map(_without_escaped_surrogates, text.split("\n")))
     try:
-        content = text.encode()
+        return text.encode()
     except UnicodeEncodeError:
-        content = without_surrogates(text).encode()
-    return [line + b"\n" for line in content.split(b"\n")]
+        return without_surrogates(text).encode()
 
 
 def _without_escaped_surrogates(line: str) -> str:

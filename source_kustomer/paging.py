@@ -31,6 +31,8 @@ MAX_ROWS = 10_000
 # adjacent although records leave in between. A tie at the border, or more records leaving, costs
 # one more request, nothing else. Each row of overlap costs a tenth of a page per 10,000 rows.
 OVERLAP = 5
+# The part of a first page's size that the pages behind it have at least.
+_SMALLEST = 0.8
 # How full the parts of a split group of ties shall be on average, so that few are too full.
 _FILL = 0.7
 # Ties that nothing splits are read by page number, again until the vendor's count is reached. An
@@ -44,7 +46,7 @@ _IDLE_ENOUGH = 9
 
 # A page that is larger costs memory and gains nothing: rows of 1.5 kB fill a page of 0.75 MB, so
 # only pages of unusual rows are cut (`make bench`, scenario large-rows).
-PAGE_BYTES = 3 * 1024 * 1024
+PAGE_BYTES = 4 * 1024 * 1024
 
 
 class UnreadableError(Exception):
@@ -233,7 +235,7 @@ class Reader:
         smaller than the one before: its start moves back into it, by at least `overlap` rows.
         """
         queries: list[Query] = []
-        end = len(page.hits)
+        rows = end = len(page.hits)
         if page.total is None or not self._is_full(query, page):
             return queries
         reach = min(page.total, self._max_rows)
@@ -241,7 +243,8 @@ class Reader:
             number = len(queries) + 2
             size = (end - self._overlap) // (number - 1)
             end = number * size
-            if size <= 2 * self._overlap or end > self._max_rows:
+            # Small pages lose much of their size to the overlap: a new result begins with a whole one.
+            if size <= 2 * self._overlap or size < _SMALLEST * rows or end > self._max_rows:
                 break
             queries.append(replace(query, page=number, size=size))
         return queries

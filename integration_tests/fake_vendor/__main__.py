@@ -68,6 +68,8 @@ def _kustomer(args: argparse.Namespace) -> Kustomer:
             search_limit=args.search_limit,
             org_limit=args.org_limit,
             page_size_max=args.page_size_max,
+            row_bytes=args.row_bytes,
+            page_bytes=args.page_bytes,
             tie_order=args.tie_order,
             touch_count=count,
             touch_every=every,
@@ -109,6 +111,8 @@ def _parser() -> argparse.ArgumentParser:
         help="requests a minute (the vendor: 300 to 2,000); unlimited if not given",
     )
     add("--page-size-max", type=int, default=500, help="a larger pageSize is cut to this")
+    add("--row-bytes", type=int, default=0, help="text added to every row")
+    add("--page-bytes", type=int, help="a page is cut short at so many bytes")
     add("--tie-order", choices=("stable", "shuffled"), default="stable",
         help="order of rows with equal sort values")  # fmt: skip
     add("--touch", type=_touch, default="0/0", metavar="N/M",
