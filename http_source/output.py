@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import io
 import json
 import os
 import select
 import stat
+import termios
 import threading
 import time
 from typing import Any
@@ -15,6 +18,9 @@ from http_source.body import without_surrogates
 
 # A line of up to this many bytes goes into a pipe whole or not at all (pipe(7), PIPE_BUF).
 _ATOMIC_BYTES = select.PIPE_BUF
+# So much fits into a pipe where the system allows it (pipe(7), pipe-max-size): many a long line.
+_PIPE_BYTES = 1024 * 1024
+_POLL_MILLISECONDS = 1
 _PIECE_BYTES = 64 * 1024
 # Lines are gathered for so long. At full speed this is 1.5 MB of them.
 _GATHER_SECONDS = 0.01
@@ -32,6 +38,9 @@ class MessageOutput(io.TextIOBase):
         """Write to this file descriptor, such as 1."""
         self._descriptor = descriptor
         self._is_pipe = stat.S_ISFIFO(os.fstat(descriptor).st_mode)
+        self._pipe_pages = _widen(descriptor) if self._is_pipe else 0
+        self._reader_gone = select.poll()
+        self._reader_gone.register(descriptor, 0)
         self._lock = threading.RLock()
         self._gathered: list[str] = []
         self._characters = 0
@@ -99,9 +108,27 @@ class MessageOutput(io.TextIOBase):
             self._write_piece(lines[start:end])
             start = end
 
+    def _gets_room(self, length: int) -> bool:
+        """Wait until a long line fits into the pipe at once, so that no signal can cut it in two.
+
+        Returns False if it never will, because the line is longer than the pipe.
+        """
+        while True:
+            waiting = int.from_bytes(
+                fcntl.ioctl(self._descriptor, termios.FIONREAD, b"\0" * 4), "little"
+            )
+            # Two neighbouring pages of a pipe hold more than one page of bytes, for otherwise they
+            # were one page. So at most twice the pages that the bytes need are taken.
+            free = self._pipe_pages - 2 * -(-waiting // _ATOMIC_BYTES) - 2
+            if length <= free * _ATOMIC_BYTES:
+                return True
+            if not waiting or self._ending or self._reader_gone.poll(_POLL_MILLISECONDS):
+                return False
+
     def _write_piece(self, piece: bytes) -> None:
         """Write whole lines; when the process is ending, only to the end of the one begun."""
-        if not (self._is_pipe and len(piece) <= _ATOMIC_BYTES):
+        is_atomic = self._is_pipe and (len(piece) <= _ATOMIC_BYTES or self._gets_room(len(piece)))
+        if not is_atomic:
             self._at_line_end.clear()
         if self._ending:
             self._at_line_end.set()
@@ -120,6 +147,16 @@ class MessageOutput(io.TextIOBase):
         self._at_line_end.set()
         if self._ending:
             _wait_for_the_end()
+
+
+def _widen(descriptor: int) -> int:
+    """The pages that a pipe has, after making it as wide as is allowed; 0 if that is not told."""
+    with contextlib.suppress(OSError, AttributeError):
+        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ) // _ATOMIC_BYTES
+    except (OSError, AttributeError):
+        return 0  # not Linux
 
 
 def _wait_for_the_end() -> None:

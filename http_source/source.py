@@ -92,7 +92,7 @@ class HttpSourceMixin(AbstractSource):
             catalog: ConfiguredAirbyteCatalog = ConfiguredAirbyteCatalogSerializer.load(saved)
         except (SchemaValidationError, TypeError, ValueError, LookupError) as error:
             raise config_error(
-                f"The catalog file {catalog_path} is not a configured catalog ({_brief(error)}). It "
+                f"The catalog file {catalog_path} is no configured catalog ({_brief(error)}). It "
                 'must hold {"streams": [...]} with a stream, a sync_mode and a '
                 "destination_sync_mode for each stream."
             ) from None

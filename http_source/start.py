@@ -10,7 +10,7 @@ from http_source.signals import end_on_signals
 
 
 def start(package: str, source: str) -> None:
-    """Run the verb on the command line with a source: `start("source_courier", "SourceCourier")`."""
+    """Run the verb on the command line, as in `start("source_courier", "SourceCourier")`."""
     end_on_signals()
     # Importing the CDK makes a million objects, none of them garbage, and takes a fifth longer
     # while the collector looks for some (`make bench`, scenario start-up). So it rests meanwhile.

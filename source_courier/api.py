@@ -117,7 +117,7 @@ class CourierStream(BackoffMixin, HttpStream):
         return dict(next_page_token or {})
 
     def parse_response(self, response: requests.Response, **_: Any) -> Iterable[Mapping[str, Any]]:
-        """The rows of a page as Courier sends them, what has no column in `additional_attributes`."""
+        """The rows of a page as Courier sends them, fitted to the columns."""
         for row in parsed_body(response)["results"]:
             yield self._columns.fit(row)
 
@@ -227,7 +227,7 @@ class CourierStream(BackoffMixin, HttpStream):
         return body
 
     def refusal(self, response: requests.Response) -> ErrorResolution | None:
-        """A refused key or plan is the user's to change; a refused cursor makes the walk begin anew."""
+        """What a 4xx of Courier's means to the user. Raises _CursorRefusedError for one of a cursor."""
         status = response.status_code
         text = error_text(response)
         if status == requests.codes.payment_required:

@@ -33,8 +33,8 @@ from source_kustomer.timeline import SETTLING, Instant, parse_instant
 
 # A list in which rows change page is read again, so often at most.
 _MAX_ROUNDS = 10
-# A page that turns out to be larger than this is not read to its end, but asked for in smaller ones:
-# four of them are in memory while a list is read again.
+# A larger page is not read to its end, but asked for in smaller ones: four of them are in memory
+# while a list is read again.
 _MOST_PAGE_BYTES = 6 * 1024 * 1024
 # A list that counts more rows than it shows, and shows no new one in so many rounds, shows no more.
 _CALM_ENOUGH = 3

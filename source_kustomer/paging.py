@@ -243,7 +243,7 @@ class Reader:
             number = len(queries) + 2
             size = (end - self._overlap) // (number - 1)
             end = number * size
-            # Small pages lose much of their size to the overlap: a new result begins with a whole one.
+            # Small pages lose much of their size to the overlap, so a new result begins.
             if size <= 2 * self._overlap or size < _SMALLEST * rows or end > self._max_rows:
                 break
             queries.append(replace(query, page=number, size=size))
@@ -309,7 +309,7 @@ class Reader:
                 yield from self._split(part, answer)
 
     def _each(self, queries: Sequence[Query]) -> Iterator[tuple[Query, Page]]:
-        """Every query with its answer, in order; a query whose page is too large is made smaller."""
+        """Every query with its answer, in order. Asks for less where a page is too large."""
         left = deque(queries)
         while left:
             try:
@@ -384,7 +384,7 @@ class Reader:
         raise self._unreadable(query, total, len(seen))
 
     def _numbered(self, query: Query, number: int) -> tuple[Query, Page | None]:
-        """A page by its number, and the query that got it. Only a first page can be made smaller."""
+        """A page by its number, and the query that got it."""
         while True:
             try:
                 return query, next(self._ask([replace(query, page=number)]))
@@ -417,7 +417,7 @@ class Reader:
         return UnreadableError(msg)
 
     def _one(self, query: Query) -> tuple[Query, Page]:
-        """The answer to a query, and the query as it was sent: with a size that there is room for."""
+        """The answer to a query, and the query with the size that it was sent with."""
         while True:
             query = replace(query, size=min(query.size, self._size))
             try:

@@ -82,7 +82,7 @@ _PAGES_AHEAD = 6
 # ... and together they have this many bytes at most, as they come over the wire. In memory they
 # take one to five times as much (`make bench`, scenario large-rows).
 _BYTES_AHEAD = 3 * PAGE_BYTES
-# A page that turns out to be larger than this is not read to its end, but asked for in smaller ones.
+# A page that is larger than this is not read to its end, but asked for in smaller ones.
 _MOST_PAGE_BYTES = 2 * PAGE_BYTES
 
 
