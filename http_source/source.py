@@ -142,7 +142,7 @@ def saved_states(path: str | None) -> list[Any]:
     saved = read_json_file(path, "state file")
     items = saved if isinstance(saved, list) else [saved] if saved else []
     return [
-        item["state"] if isinstance(item, dict) and item.get("type") == "STATE" else item
+        item["state"] if isinstance(item, dict) and {"type", "state"} <= item.keys() else item
         for item in items
     ]
 

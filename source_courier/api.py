@@ -227,7 +227,7 @@ class CourierStream(BackoffMixin, HttpStream):
         return body
 
     def refusal(self, response: requests.Response) -> ErrorResolution | None:
-        """What a 4xx of Courier's means to the user. Raises _CursorRefusedError for one of a cursor."""
+        """What a 4xx of Courier's means to the user. Raises _CursorRefusedError for a cursor's."""
         status = response.status_code
         text = error_text(response)
         if status == requests.codes.payment_required:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import ceil
 from typing import Any, NamedTuple
@@ -144,6 +144,36 @@ class _Position:
         """All below `instant` is emitted."""
         if instant > self.at:
             self.at, self.seen = instant, set()
+
+
+@dataclass
+class _Found:
+    """The records that rounds have shown, beside the vendor's count; anew whenever that changes."""
+
+    ids: set[str] = field(default_factory=set)
+    total: int | None = None
+    changes: int = 0
+
+    def add(self, ids: Sequence[str], total: int | None) -> None:
+        """Take a page's records and its count."""
+        if total != self.total:
+            self.total, self.ids = total, set()
+            self.changes += 1
+        self.ids.update(ids)
+
+    @property
+    def is_counted_higher(self) -> bool:
+        """Whether the vendor counts more records than it has shown."""
+        return self.total is not None and self.total > len(self.ids)
+
+
+class _Round(NamedTuple):
+    """What one reading of all pages of a query told."""
+
+    is_too_deep: bool
+    shortest: int
+    has_news: bool
+    shows_each_once: bool
 
 
 class Reader:
@@ -336,52 +366,59 @@ class Reader:
         twice and no new one. Raises UnreadableError if the vendor counts more than it shows, or if
         they lie deeper than a search can be read.
         """
-        seen: set[str] = set()
-        total: int | None = None
+        found = _Found()
         idle = 0
         for _ in range(MAX_ROUNDS):
-            known = len(seen)
-            rows: list[str] = []
-            shortest = query.size
-            for number in range(1, MAX_PAGES + 1):
-                query, page = self._numbered(query, number)
-                if page is None:
-                    break
-                if page.total != total:
-                    total, seen, known, idle = page.total, set(), 0, 0
-                ids = [hit.id for hit in page.hits]
-                rows.extend(ids)
-                seen.update(ids)
-                yield page.hits
-                if not ids:
-                    break
-                if not self._is_full(query, page):
-                    if not page.promises_more and (total is None or total <= len(rows)):
-                        break
-                    shortest = min(shortest, len(ids))
-            # So deep, an empty page may be a refusal, and a count the largest that is told.
-            too_deep = (
-                page is None or number == MAX_PAGES or len(rows) + self._granted > self._max_rows
-            )
-            if len(seen) == total and (not too_deep or total < self._max_rows):
+            round_ = yield from self._round(query, found)
+            # So deep, a count may be the largest that is told.
+            if len(found.ids) == found.total and not (
+                round_.is_too_deep and found.total >= self._max_rows
+            ):
                 return
-            if shortest < query.size:
+            if round_.shortest < query.size:
                 # Pages are cut short by something else than their size: what was cut off is
                 # numbered as if it had been shown.
-                query = replace(query, size=shortest)
+                query = replace(query, size=round_.shortest)
                 continue
-            if len(seen) > known:
+            if round_.has_news:
                 idle = 0
                 continue
-            # Nothing new. A round that shows a row twice was shuffled, and proves less.
-            idle += _CLEAN_ROUND if len(set(rows)) == len(rows) else 1
-            if too_deep and idle >= _CLEAN_ROUND:
+            # A round that shows a row twice was shuffled, and proves less.
+            idle += _CLEAN_ROUND if round_.shows_each_once else 1
+            if round_.is_too_deep and idle >= _CLEAN_ROUND:
                 break
             if idle >= _IDLE_ENOUGH:
-                if total is not None and len(seen) < total:
+                if found.is_counted_higher:
                     break
                 return
-        raise self._unreadable(query, total, len(seen))
+        raise self._unreadable(query, found.total, len(found.ids))
+
+    def _round(self, query: Query, found: _Found) -> Generator[Sequence[Hit], None, _Round]:
+        """All pages of a query, by number, once."""
+        known, changes = len(found.ids), found.changes
+        rows: list[str] = []
+        shortest = query.size
+        for number in range(1, MAX_PAGES + 1):
+            query, page = self._numbered(query, number)
+            if page is None:
+                break
+            ids = [hit.id for hit in page.hits]
+            found.add(ids, page.total)
+            rows.extend(ids)
+            yield page.hits
+            if not ids:
+                break
+            if not self._is_full(query, page):
+                if not page.promises_more and (page.total is None or page.total <= len(rows)):
+                    break
+                shortest = min(shortest, len(ids))
+        return _Round(
+            # So deep, an empty page may be a refusal.
+            page is None or number == MAX_PAGES or len(rows) + self._granted > self._max_rows,
+            shortest,
+            has_news=len(found.ids) > known or found.changes > changes,
+            shows_each_once=len(set(rows)) == len(rows),
+        )
 
     def _numbered(self, query: Query, number: int) -> tuple[Query, Page | None]:
         """A page by its number, and the query that got it."""

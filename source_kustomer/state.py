@@ -87,10 +87,10 @@ def bookmark(stream: str, state: Mapping[str, Any]) -> Bookmark | None:
         raise _garbage(stream, value, "that is no ISO 8601 timestamp") from None
     if instant > parse_instant(datetime.now(tz=UTC).isoformat()) + _CLOCK_TOLERANCE:
         raise config_error(
-            f"The saved state of stream '{stream}' lies in the future: {value!r}. Reading on from it "
-            "would skip what changes until then. Check the clock of the machine that wrote it, set "
-            "the state to the last moment that was surely read, or clear it to read from the start "
-            "date."
+            f"The saved state of stream '{stream}' lies in the future: {value!r}. To read on from "
+            "it would skip what changes until then. Check the clock of the machine that wrote it, "
+            "set the state to the last moment that was surely read, or clear it to read from the "
+            "start date."
         )
     return Bookmark(instant, unfinished=_UNFINISHED in state)
 
