@@ -424,22 +424,37 @@ def _while_below(hits: deque[Hit], instant: Instant) -> Iterator[None]:
 
 
 def _check_bounds(asked: Mapping[str, Any], hits: Sequence[Hit]) -> None:
-    """Raise BrokenBodyError unless every hit is within the bounds that the request sent."""
-    for criterion in asked.get("and", []):
-        ((attribute, ((operator, bound),)),) = (
-            (name, tuple(condition.items())) for name, condition in criterion.items()
-        )
-        limit = parse_instant(bound)
-        by_creation = attribute.endswith("_created_at")
+    """Raise BrokenBodyError unless every hit is within the bounds that the request sent.
+
+    Where it asked for one instant, its records are told apart by `created_at`, which must be a date.
+    """
+    bounds = [
+        (name, operator, parse_instant(bound))
+        for criterion in asked.get("and", [])
+        for name, condition in criterion.items()
+        for operator, bound in condition.items()
+    ]
+    updated = [limit for name, _, limit in bounds if name.endswith("_updated_at")]
+    if len(updated) == len(_BOTH_ENDS) and max(updated) - min(updated) == 1:
         for hit in hits:
-            try:
-                value = hit.created if by_creation else hit.updated
-            except (TypeError, ValueError, OverflowError):
-                msg = f"expected a timestamp under 'attributes.createdAt' of record {hit.id}"
-                raise BrokenBodyError(msg) from None
+            _created(hit)
+    for name, operator, limit in bounds:
+        for hit in hits:
+            value = _created(hit) if name.endswith("_created_at") else hit.updated
             if value is None or (value < limit if operator == "gte" else value >= limit):
-                msg = f"expected {attribute} {operator} {bound}, got record {hit.id}"
+                msg = f"expected {name} {operator} {format_instant(limit)}, got record {hit.id}"
                 raise BrokenBodyError(msg)
+
+
+_BOTH_ENDS = ("gte", "lt")
+
+
+def _created(hit: Hit) -> Instant | None:
+    try:
+        return hit.created
+    except (TypeError, ValueError, OverflowError):
+        msg = f"expected a timestamp under 'attributes.createdAt' of record {hit.id}"
+        raise BrokenBodyError(msg) from None
 
 
 def _chain(first: Batch, rest: Iterator[Batch]) -> Iterator[Batch]:

@@ -371,3 +371,112 @@ def test_the_stream_fails_as_transient_when_the_vendor_is_down(org, sync, reques
     assert synced.failures == {FailureType.transient_error}
     assert len(synced.ids("tags")) == 3
     assert len(waits) >= 5
+
+
+# Counts that are not met, and pages that are no pages
+
+
+def emptied(pages, times=99):
+    """Let these pages come without rows and links, so many times each."""
+    left = dict.fromkeys(pages, times)
+
+    def edit(body, request, number):
+        page = request.params["page"]
+        if left.get(page, 0):
+            left[page] -= 1
+            body["data"] = []
+            body["links"]["next"] = None
+
+    return edit
+
+
+@pytest.mark.parametrize("page", ["1", "2", "3"])
+@pytest.mark.parametrize("times", [1, 3])
+def test_no_row_is_lost_when_a_page_is_empty_in_passing_though_rows_are_counted(
+    org, sync, pages_of, page, times
+):
+    pages_of(100)
+    vendor = org(list_rows={"tag": 230}, list_total=True, edit=emptied([page], times))
+    synced = sync(vendor, "tags")
+    assert sorted(synced.ids("tags")) == sorted(ids(vendor, "tag"))
+    assert synced.status("tags") is COMPLETE
+
+
+@pytest.mark.parametrize("pages", [["1"], ["2"], ["3"], ["1", "2", "3"]])
+def test_the_stream_fails_and_claims_nothing_when_rows_are_counted_and_never_shown(
+    org, sync, pages_of, pages
+):
+    pages_of(100)
+    vendor = org(list_rows={"tag": 230}, list_total=True, edit=emptied(pages))
+    synced = sync(vendor, "tags")
+    assert synced.failures == {FailureType.system_error}
+    assert synced.status("tags") is INCOMPLETE
+    assert synced.states("tags") == []
+    assert "230" in synced.failure("tags")
+
+
+@pytest.mark.parametrize("shown", [25, 99])
+def test_the_stream_fails_when_a_short_page_without_a_link_counts_more(org, sync, pages_of, shown):
+    def edit(body, request, number):
+        body["links"]["next"] = None
+        body["data"] = body["data"][:shown] if request.params["page"] == "1" else []
+
+    vendor = org(list_rows={"tag": 230}, list_total=True, edit=edit)
+    synced = sync(vendor, "tags")
+    assert synced.failures == {FailureType.system_error}
+    assert synced.states("tags") == []
+
+
+def test_no_row_is_lost_when_links_are_missing_and_rows_are_counted(org, sync, pages_of):
+    def edit(body, request, number):
+        body["links"]["next"] = None
+        del body["meta"]["pageSize"]
+
+    pages_of(25)
+    vendor = org(list_rows={"tag": 230}, list_total=True, edit=edit)
+    synced = sync(vendor, "tags")
+    assert sorted(synced.ids("tags")) == sorted(ids(vendor, "tag"))
+
+
+@pytest.mark.parametrize("links", ["counting", "none"])
+@pytest.mark.parametrize("rows", [10, 7])
+def test_the_stream_fails_soon_when_the_list_heeds_no_page_number(org, sync, pages_of, links, rows):
+    def edit(body, request, number):
+        body["data"] = first.setdefault("data", body["data"])
+        following = int(request.params["page"]) + 1
+        link = f"/v1/tags?page={following}&pageSize=10"
+        body["links"]["next"] = link if links == "counting" else None
+
+    first = {}
+    pages_of(10)
+    vendor = org(list_rows={"tag": rows}, edit=edit)
+    synced = sync(vendor, "tags")
+    assert len(pages_asked(vendor)) <= 4
+    if links == "none" and rows == 7:
+        assert synced.status("tags") is COMPLETE
+        assert synced.ids("tags") == ids(vendor, "tag")
+        return
+    assert synced.failures == {FailureType.system_error}
+    assert "nothing but rows of the pages before it" in synced.failure("tags")
+    assert synced.states("tags") == []
+
+
+@pytest.mark.parametrize("part", [
+    {"meta": True}, {"meta": []}, {"links": ["x"]}, {"links": "x"},
+    {"links": {"next": 7}}, {"links": {"next": "not a URL"}}, {"links": {"next": "http://[::1"}},
+    {"data": [None]}, {"data": [{"attributes": {}}]}, {"data": [{"id": "", "attributes": {}}]},
+])  # fmt: skip
+def test_a_page_of_another_shape_is_tried_again_and_then_fails_the_stream(org, sync, waits, part):
+    vendor = org(list_rows={"tag": 5}, edit=lambda body, *_: body.update(part))
+    synced = sync(vendor, "tags")
+    assert synced.failures == {FailureType.system_error}
+    assert "breaks the contract" in synced.failure("tags")
+    assert pages_asked(vendor) == [1, 1, 1, 1]
+    assert synced.states("tags") == []
+
+
+def test_a_list_of_large_rows_is_read_whole_in_smaller_pages(org, sync):
+    vendor = org(list_rows={"user": 600}, row_bytes=20_000)
+    synced = sync(vendor, "users")
+    assert sorted(synced.ids("users")) == sorted(ids(vendor, "user"))
+    assert {entry.page_size for entry in vendor.journal.entries} == {500, 125}

@@ -527,3 +527,63 @@ def test_what_came_before_is_kept_and_other_streams_finish_when_a_later_page_is_
         assert {
             one.id for one in in_order(vendor, "message") if from_ms(one.updated_ms) < limit
         } <= set(before)
+
+
+# Pages that end early
+
+
+@pytest.mark.parametrize("total", ["honest", "missing"])
+@pytest.mark.parametrize("links", ["honest", "null"])
+def test_every_row_is_emitted_once_when_pages_are_cut_by_bytes(org, sync, total, links):
+    vendor = org({"note": 1202}, page_bytes=6_000, total=total, next_links=links)
+    # Two rows that fill a page each.
+    for moment in ("2026-02-02T02:02:02.222", "2026-02-02T02:02:02.223"):
+        large = {"attributes": {"body": "x" * 5_900}}
+        vendor.insert("note", at=datetime.fromisoformat(moment), resource=large)
+    assert_read_exactly_once(vendor, "note", sync(vendor, "notes"), "notes")
+
+
+@pytest.mark.parametrize("order", ["stable", "shuffled"])
+def test_every_row_is_emitted_once_when_ties_are_cut_by_bytes(org, sync, order):
+    vendor = org({"note": 300}, ties=(120,), page_bytes=9_000, tie_order=order)
+    assert_read_exactly_once(vendor, "note", sync(vendor, "notes"), "notes")
+
+
+def test_every_row_is_emitted_once_when_a_first_page_shows_ten_of_thirty(org, sync):
+    def edit(body, request, number):
+        if number == 1:
+            body["data"] = body["data"][:10]
+
+    vendor = org({"note": 30}, edit=edit)
+    assert_read_exactly_once(vendor, "note", sync(vendor, "notes"), "notes")
+
+
+def test_the_stream_fails_when_a_short_page_counts_more_and_nothing_brings_it(org, sync):
+    def edit(body, request, number):
+        body["data"] = [one for one in body["data"] if one["id"] in shown]
+
+    vendor = org({"note": 30}, edit=edit)
+    shown = set(ids(vendor, "note")[:10])
+    synced = sync(vendor, "notes")
+    assert synced.failures == {FailureType.system_error}
+    assert synced.ids("notes") == ids(vendor, "note")[:10]
+    assert all(one["updated_at"] < SETTLED for one in synced.states("notes"))
+
+
+def test_rows_of_any_size_are_read_whole_in_pages_of_some_megabytes(org, sync):
+    vendor = org({"note": 400}, row_bytes=60_000)
+    assert_read_exactly_once(vendor, "note", sync(vendor, "notes"), "notes")
+    sizes = [entry.page_size for entry in vendor.journal.entries if entry.page == 1]
+    assert sizes[0] == 500
+    assert max(sizes[1:]) * 60_000 < 9_000_000
+
+
+@pytest.mark.parametrize("value", ["yesterday", 7, ["2026"], True])
+def test_the_stream_fails_with_a_sentence_when_ties_have_no_date_of_creation(org, sync, value):
+    vendor = org({"note": 5}, page_size_max=3)
+    moment = datetime(2026, 2, 2, tzinfo=UTC)
+    for _ in range(9):
+        vendor.insert("note", at=moment, resource={"attributes": {"createdAt": value}})
+    synced = sync(vendor, "notes")
+    assert synced.failures == {FailureType.system_error}
+    assert "createdAt" in synced.failure("notes")
