@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env test demo check fix bench lock image clean
+.PHONY: help env test demo check fix bench lock audit image clean
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -16,6 +16,7 @@ WITH_PYTHON = python='$(PYTHON)'; "$$python" -c '$(SUITABLE)' 2>/dev/null || { \
 RUN := .venv/bin/python -m
 PIP_INSTALL := $(RUN) pip install -qq
 UV_VERSION := 0.13.9
+AUDIT_VERSION := 2.10.1
 COMPILE := .uv/bin/uv pip compile --no-config --quiet --universal --python-version 3.11 \
   --generate-hashes --no-annotate --no-emit-index-url --custom-compile-command "make lock"
 SOURCE ?= courier kustomer
@@ -48,6 +49,12 @@ lock: .uv/.ready ## follow pyproject.toml in requirements/ (ARGS=--upgrade moves
 	$(COMPILE) $(ARGS) --output-file requirements/test.txt --constraint requirements/run.txt \
 	  --group test pyproject.toml
 
+audit: .audit/.ready ## look the locked packages up among known vulnerabilities (needs network)
+	@.audit/bin/pip-audit --disable-pip --require-hashes --requirement requirements/run.txt \
+	  --progress-spinner off 2>.audit/errors || { cat .audit/errors >&2; \
+	  grep -qE 'ConnectionError|ServiceError|Max retries|[Tt]imed out' .audit/errors || exit 1; \
+	  echo "The database of vulnerabilities was not reached: nothing is known of the packages."; }
+
 image: ## build the Docker images (SOURCE=courier or kustomer for one)
 	@for source in $(SOURCE); do \
 	  echo "Building airbyte/source-$$source:dev"; \
@@ -55,7 +62,7 @@ image: ## build the Docker images (SOURCE=courier or kustomer for one)
 	done
 
 clean: ## remove all that was made here
-	rm -rf .venv .uv build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .uv .audit build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.packages: requirements/test.txt
@@ -67,6 +74,11 @@ clean: ## remove all that was made here
 .venv/.project: .venv/.packages pyproject.toml
 	@echo "Installing the project, editable"
 	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.audit/.ready: Makefile
+	@$(WITH_PYTHON); "$$python" -m venv --clear .audit
+	@.audit/bin/python -m pip install -qq pip-audit==$(AUDIT_VERSION)
 	@touch $@
 
 .uv/.ready: Makefile

@@ -316,6 +316,41 @@ def memory(bench: Bench) -> Result:
     return result
 
 
+# Bytes that every row is made longer by, rows, and megabytes that the process may take at its peak.
+_LARGE_ROWS = ((0, 20_000, 150), (18_500, 4_000, 220), (58_500, 2_000, 300), (398_500, 300, 400))
+
+
+def large_rows(bench: Bench) -> Result:
+    """Long e-mails: memory follows the bytes of pages, not their number."""
+    result = Result("Rows of 1.5, 20, 60 and 400 kB, no latency")
+    for longer, count, megabytes in _LARGE_ROWS:
+        rows = dict.fromkeys(_PARTS, 0) | {"messages": count}
+        with bench.kustomer(rows, 0, "--row-bytes", str(longer)) as vendor:
+            label = f"ours, {count:,} rows of {(longer + 1_500) / 1000:g} kB"
+            run = bench.read(vendor, rows | _lists(0), label=label)
+        result.runs.append(run)
+        result.complete(run)
+        result.target(
+            f"peak memory of {run.reader} < {megabytes} MB",
+            f"{run.usage.peak / 1e6:.0f} MB",
+            met=run.usage.peak < megabytes * 1e6,
+        )
+    rows = bench.split(1 / 9)
+    options = ("--latency-ms", "150", "--row-bytes", "18500")
+    with bench.kustomer(rows, _LIST_ROWS, *options) as vendor:
+        run = bench.read(
+            vendor, rows | _lists(_LIST_ROWS), label="ours, all streams, 20 kB, 150 ms"
+        )
+    result.runs.append(run)
+    result.complete(run)
+    result.target(
+        f"peak memory of {run.reader} < 220 MB",
+        f"{run.usage.peak / 1e6:.0f} MB",
+        met=run.usage.peak < 220e6,
+    )
+    return result
+
+
 def courier(bench: Bench) -> Result:
     """Ten rows a page, whatever is asked for: the next page is asked for meanwhile."""
     count = max(20, bench.rows // 75)
@@ -368,6 +403,7 @@ SCENARIOS: dict[str, Callable[[Bench], Result]] = {
     "rate-limit": rate_limit,
     "hot-month": hot_month,
     "memory": memory,
+    "large-rows": large_rows,
     "courier": courier,
     "start-up": start_up,
 }

@@ -426,7 +426,7 @@ def _while_below(hits: deque[Hit], instant: Instant) -> Iterator[None]:
 def _check_bounds(asked: Mapping[str, Any], hits: Sequence[Hit]) -> None:
     """Raise BrokenBodyError unless every hit is within the bounds that the request sent.
 
-    Where it asked for one instant, its records are told apart by `created_at`, which must be a date.
+    Where it asked for one instant, `created_at` tells its records apart, so it must be a date.
     """
     bounds = [
         (name, operator, parse_instant(bound))

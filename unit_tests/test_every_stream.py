@@ -113,6 +113,15 @@ def test_no_value_is_refused_for_being_null_or_having_more_keys(discovered):
 
 
 @every_stream
+def test_a_destination_that_prunes_has_nothing_to_prune(discovered, columns):
+    """Keys that a schema does not declare are dropped, so no nested object declares any."""
+    assert types(columns["additional_attributes"]) == {"null", "object"}
+    for path, schema in subschemas(discovered.json_schema):
+        assert path == "#" or "properties" not in schema, path
+        assert len(types(schema) - {"null"}) <= 1, path
+
+
+@every_stream
 def test_every_timestamp_says_that_it_has_a_zone(discovered):
     for path, schema in subschemas(discovered.json_schema):
         if schema.get("format") == "date-time":
