@@ -43,7 +43,7 @@ TIMEOUT_SECONDS = (10.0, 90.0)
 # page of 6 MB at 50 kB a second.
 ANSWER_SECONDS = 120.0
 # `check` is waited for: two tries, each answered within this.
-CHECK_ANSWER_SECONDS = 20.0
+CHECK_ANSWER_SECONDS = 15.0
 CHECK_TRIES = 2
 
 # Bodies are read in pieces of this size; 10 kB, as `requests` does, takes a tenth more processor
@@ -277,7 +277,12 @@ class BackoffMixin:
         next_page_token: Mapping[str, Any] | None = None,
     ) -> Mapping[str, Any]:
         """Timeouts, and no redirects: a token is sent to the vendor's host alone."""
-        return {"timeout": TIMEOUT_SECONDS, "allow_redirects": False, "stream": True}
+        connect, read = TIMEOUT_SECONDS
+        return {
+            "timeout": (min(connect, self.answer_seconds / 2), min(read, self.answer_seconds)),
+            "allow_redirects": False,
+            "stream": True,
+        }
 
     def most_body_bytes(self, response: requests.Response) -> int | None:
         """How large the body of this good answer may be; None is no limit. For override.
