@@ -74,18 +74,18 @@ def _related(relationships: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, value in relationships.items():
         column = _names[name]
         column = _RELATIONSHIP_COLUMNS.get(column, column)
-        if not isinstance(value, dict):
+        if type(value) is not dict:
             if value is not None:
                 yield column, _value(value)
             continue
-        has_data = value.get("data") is not None
-        if not _POINTERS.issuperset(value):
-            told = {key: item for key, item in value.items() if key not in _POINTERS}
-            yield f"relationship_{column}" if has_data else column, _value(told)
-            if not has_data:
+        data = value.get("data")
+        if len(value) > ("data" in value) + ("links" in value) + ("link" in value):
+            told = _value({key: item for key, item in value.items() if key not in _POINTERS})
+            yield column if data is None else f"relationship_{column}", told
+            if data is None:
                 continue
         if "data" in value:
-            yield column, _value(value["data"])
+            yield column, _value(data)
 
 
 # JSON knows no subclasses, so the type itself decides.
