@@ -60,5 +60,55 @@ def _mended(value: Any) -> Any:
     if isinstance(value, list):
         return [_mended(item) for item in value]
     if isinstance(value, dict):
-        return {without_surrogates(key): _mended(item) for key, item in value.items()}
+        mended: dict[str, Any] = {}
+        for key, item in value.items():
+            name = without_surrogates(key)
+            # Two keys that differ in a surrogate alone: the second keeps it, spelled in letters.
+            if name in mended or (name != key and name in value):
+                name = key.encode("utf-8", "backslashreplace").decode()
+            mended[name] = _mended(item)
+        return mended
     return value
+
+
+# What an object, a list, and a value with its key take in memory beyond the bytes of their text. On
+# rows of Kustomer's and on rows of many small values this tells 0.9 to 1.9 times what tracemalloc
+# finds (CPython 3.11).
+_OBJECT_BYTES, _LIST_BYTES, _VALUE_BYTES = 150, 80, 60
+
+
+def weight(content: bytes) -> int:
+    """About how many bytes the value of a JSON body takes in memory, told before it is parsed.
+
+    A text with one emoji takes four bytes a character, one with other than ASCII two.
+    """
+    wide = 1 if content.isascii() else 4 if b"\xf0" in content else 2
+    return (
+        wide * len(content)
+        + _OBJECT_BYTES * content.count(b"{")
+        + _LIST_BYTES * content.count(b"[")
+        + _VALUE_BYTES * content.count(b",")
+    )
+
+
+def is_id(value: Any) -> bool:
+    """Whether a value tells a row from all others.
+
+    Half a surrogate pair does not: two IDs that differ in it alone would be one.
+    """
+    return isinstance(value, str) and bool(value) and "\ufffd" not in value
+
+
+def is_deeper_than(levels: int, value: Any) -> bool:
+    """Whether a value has objects or lists nested in more than so many levels."""
+    level = [value]
+    for _ in range(levels):
+        level = [
+            inner
+            for one in level
+            for inner in (one.values() if type(one) is dict else one if type(one) is list else ())
+            if type(inner) in (dict, list)
+        ]
+        if not level:
+            return False
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 from collections.abc import Mapping
@@ -39,12 +40,27 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def _is_host(name: str) -> bool:
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(name)
+        return True
+    return len(name) <= _LONGEST_HOST and all(map(_LABEL.fullmatch, name.split(".")))
+
+
+# RFC 1035, 2.3.4; underscores occur in names that only inner networks know.
+_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+_LONGEST_HOST = 253
+
+
 def _api_url(value: str) -> str:
     if not value:
         return value
     parts = urlsplit(value)
     if not _URL_CHARACTERS.fullmatch(value):
         msg = "holds a blank or another character that no URL has; copy it again"
+        raise ValueError(msg)
+    if parts.hostname and not _is_host(parts.hostname):
+        msg = "names a host that no network can have"
         raise ValueError(msg)
     # Reading the port raises ValueError where it is none.
     if not parts.hostname or parts.query or parts.fragment or parts.username or parts.port == 0:

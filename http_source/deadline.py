@@ -15,8 +15,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import requests
 from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
+from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from http_source.config import config_error
@@ -86,6 +87,18 @@ class DeadlineAdapter(HTTPAdapter):
             "https": type("_SecurePool", (HTTPSConnectionPool,), {"ConnectionCls": secure}),
         }
         super().__init__(pool_maxsize=_POOL_SIZE)
+
+    def build_response(
+        self, req: requests.PreparedRequest, resp: BaseHTTPResponse
+    ) -> requests.Response:
+        """As ever, but without the address of a redirect.
+
+        `requests` takes it apart although redirects are not followed, and a broken one is a
+        ValueError to it.
+        """
+        response: requests.Response = super().build_response(req, resp)
+        response.headers.pop("Location", None)
+        return response
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """As ever, with our connections."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,7 +22,7 @@ from airbyte_cdk.sources.streams.http.error_handlers import (
 )
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
-from http_source.body import parse_json
+from http_source.body import parse_json, weight
 from http_source.config import unforeseen
 from http_source.deadline import DeadlineAdapter, require_certificates
 from http_source.wait import backoff_ceiling, wait_hint
@@ -52,10 +54,14 @@ _PIECE_BYTES = 128 * 1024
 # The body of a refusal is read for its words only.
 _MOST_ERROR_BYTES = 1024 * 1024
 _MOST_WORDS = 500
+# One with more objects and lists is no message to anybody, and may be nested too deeply to be read.
+_MOST_ERROR_PARTS = 500
 
 _TOO_DEEP = "expected values nested less deeply than some hundred levels"
 
 _PARTIAL = 206
+# A length that a body can have.
+_DIGITS = re.compile("[0-9]{1,18}")
 _TOO_MANY_REQUESTS = 429
 # Refusals by the moment, not by the request: 408 timeout, 425 too early.
 _TRANSIENT_STATUSES = frozenset({408, 425})
@@ -152,7 +158,7 @@ class RetryingErrorHandler(HttpStatusErrorHandler):
         """
         most = self._stream.most_body_bytes(response) if response.ok else _MOST_ERROR_BYTES
         told = response.headers.get("Content-Length", "")
-        if most is not None and told.isdigit() and int(told) > most:
+        if most is not None and _DIGITS.fullmatch(told) and int(told) > most:
             # Compressed or not, it is at least so large.
             self._leave(response)
             return
@@ -176,6 +182,8 @@ class RetryingErrorHandler(HttpStatusErrorHandler):
 
     def _judge(self, response: requests.Response) -> ErrorResolution:
         status = response.status_code
+        if not response.ok:
+            _tame_body(response)
         if status == _TOO_MANY_REQUESTS:
             return ErrorResolution(
                 ResponseAction.RATE_LIMITED, FailureType.transient_error, "Rate limit reached."
@@ -203,6 +211,10 @@ class RetryingErrorHandler(HttpStatusErrorHandler):
 
     def _judge_body(self, response: requests.Response) -> ErrorResolution:
         try:
+            room = self._stream.most_weight(response)
+            heavy = weight(response.content)
+            if room is not None and heavy > room:
+                raise BodyTooLargeError
             body = parse_json(response.content)
         except ValueError:
             return _transient(
@@ -291,6 +303,10 @@ class BackoffMixin:
         """
         return None
 
+    def most_weight(self, response: requests.Response) -> int | None:
+        """How much memory the value of a good answer may take; None is no limit. For override."""
+        return None
+
     def get_error_display_message(self, exception: BaseException) -> str | None:
         """The sentence for a failure that nothing else has words for."""
         return f"Stream {getattr(self, 'name', '')}: {unforeseen(exception)}"
@@ -306,6 +322,19 @@ class BackoffMixin:
         stream fails in the end with a system error or a transient one.
         """
         return body
+
+
+def _tame_body(response: requests.Response) -> None:
+    """Leave of a refusal's body what the CDK can read and log: it does so without precautions."""
+    content = response.content
+    try:
+        if content.count(b"[") + content.count(b"{") > _MOST_ERROR_PARTS:
+            tame = b""
+        else:
+            tame = json.dumps(parse_json(content)).encode()
+    except ValueError:
+        tame = content.decode("utf-8", "replace").encode()
+    response._content = tame  # noqa: SLF001
 
 
 def error_text(response: requests.Response) -> str:

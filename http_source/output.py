@@ -37,6 +37,8 @@ class MessageOutput(io.TextIOBase):
     def __init__(self, descriptor: int) -> None:
         """Write to this file descriptor, such as 1."""
         self._descriptor = descriptor
+        # What started this process may have left it non-blocking; half a line would be lost then.
+        os.set_blocking(descriptor, True)
         self._is_pipe = stat.S_ISFIFO(os.fstat(descriptor).st_mode)
         self._pipe_pages = _widen(descriptor) if self._is_pipe else 0
         self._reader_gone = select.poll()
@@ -46,6 +48,8 @@ class MessageOutput(io.TextIOBase):
         self._characters = 0
         self._written_at = time.monotonic()
         self._ending = False
+        # Whether a write has failed: nobody reads, or the disk is full.
+        self.is_broken = False
         # Set when no line is half written.
         self._at_line_end = threading.Event()
         self._at_line_end.set()
@@ -89,7 +93,11 @@ class MessageOutput(io.TextIOBase):
                 self._gathered, self._characters = [text[cut:]], len(text) - cut
                 text = text[:cut]
             if text:
-                self._write_lines(_utf8(text))
+                try:
+                    self._write_lines(_utf8(text))
+                except OSError:
+                    self.is_broken = True
+                    raise
             self._written_at = time.monotonic()
 
     def end(self) -> None:

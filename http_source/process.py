@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import tempfile
+from typing import NoReturn
 
 import orjson
 from airbyte_cdk.entrypoint import AirbyteEntrypoint
@@ -34,7 +35,10 @@ def launch(source: Source, args: list[str]) -> None:
     Exits with 0, with 1 and an error trace when the verb failed, or with 2 when the arguments are
     none that a source takes.
     """
-    output = MessageOutput(1)
+    try:
+        output = MessageOutput(1)
+    except OSError as error:
+        _end_without_output(error)
     before_the_end(output.end)
     _send_everything_to(output)
     _tune_memory()
@@ -49,8 +53,17 @@ def launch(source: Source, args: list[str]) -> None:
         # may sleep through a backoff, as the interpreter's own exit would.
         try:
             _report(error, output)
+        except OSError as broken:
+            _end_without_output(broken)
         finally:
             os._exit(1)
+
+
+def _end_without_output(error: OSError) -> NoReturn:
+    """Say on stderr why stdout takes no messages: there is nobody else to tell."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"Standard output cannot be written: {error.strerror or error}.\n".encode())
+    os._exit(1)
 
 
 def _run(source: Source, args: list[str], output: MessageOutput) -> None:
@@ -97,7 +110,9 @@ def _tune_memory() -> None:
 
 
 def _report(error: BaseException, output: MessageOutput) -> None:
-    """Write an error trace, which the platform shows to the user."""
+    """Write an error trace, which the platform shows to the user. Raises OSError if none can be."""
+    if isinstance(error, OSError) and output.is_broken:
+        raise error
     if isinstance(error, AirbyteTracedException):
         traced = error
     else:

@@ -17,6 +17,7 @@ from airbyte_cdk.sources.streams.http.requests_native_auth import TokenAuthentic
 from airbyte_cdk.sources.types import StreamSlice
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
+from http_source.body import is_deeper_than, is_id
 from http_source.columns import Columns, with_additional_attributes
 from http_source.mixin import (
     CHECK_ANSWER_SECONDS,
@@ -31,8 +32,12 @@ from source_courier.config import CourierConfig
 # What the CDK writes, and skips, as the state of a full refresh that has reached its end.
 _COMPLETE = {"__ab_full_refresh_sync_complete": True}
 
+# What can be written as JSON again, with room to spare: Python's own limit is 1,000.
+_MOST_LEVELS = 400
 # Archived rows may leave pages empty (unverified). A hundred of them in a row are no walk any more.
 _MOST_EMPTY_PAGES = 100
+# Cursors may include the row they name, so one page of known rows is possible.
+_MOST_KNOWN_PAGES = 3
 
 _KEY_REFUSED = (
     "Courier refused the API key (HTTP {status}: {text}). Copy a current key from Courier's "
@@ -79,9 +84,11 @@ class CourierStream(BackoffMixin, HttpStream):
         super().__init__(authenticator=TokenAuthenticator(config.api_key))
         # The cursors of this walk, to notice one that leads back.
         self._followed: set[str] = set()
-        # The rows of the first page and of the last one, and how many pages since brought no other.
-        self._first_ids: set[str] = set()
+        # The rows of the last page, and of one far back, to notice a walk in a circle; how many
+        # pages there were, and how many of the last ones brought no new row.
         self._last_ids: set[str] = set()
+        self._marked_ids: set[str] = set()
+        self._pages = 0
         self._idle_pages = 0
         self._pool = ThreadPoolExecutor(1, thread_name_prefix=f"courier-{self.name}")
         self._ahead: tuple[str, Future[requests.Response]] | None = None
@@ -143,19 +150,22 @@ class CourierStream(BackoffMixin, HttpStream):
     def _require_progress(self, rows: list[Mapping[str, Any]]) -> None:
         """Raise a system error if the walk goes on under new cursors, but shows no new row.
 
-        A page is compared with the first one, which a vendor that heeds no cursor shows again, and
-        with the one before it.
+        A page is compared with the one before it, and with the last whose number is a power of
+        two: so a circle of any length is noticed (Brent's algorithm), in the memory of two pages.
         """
         ids = {row["id"] for row in rows}
-        is_idle = ids <= self._first_ids | self._last_ids
+        is_idle = ids <= self._marked_ids | self._last_ids
         self._idle_pages = self._idle_pages + 1 if is_idle else 0
-        self._first_ids = self._first_ids or ids
+        self._pages += 1
         self._last_ids = ids or self._last_ids
-        if is_idle and (ids or self._idle_pages == _MOST_EMPTY_PAGES):
-            what = f"{self._idle_pages} empty pages in a row" if not ids else "known rows alone"
+        if ids and self._pages & (self._pages - 1) == 0:
+            self._marked_ids = ids
+        if self._idle_pages == (_MOST_KNOWN_PAGES if ids else _MOST_EMPTY_PAGES):
+            what = "known rows alone" if ids else "no rows"
             message = (
-                f"Courier answered GET /{self.endpoint} with {what} and a new cursor to the next "
-                "page. Expected new rows, or more: false."
+                f"Courier answered GET /{self.endpoint} with {self._idle_pages} pages in a row "
+                f"that hold {what}, each with a new cursor to the next. Expected new rows, or "
+                "more: false."
             )
             raise system_error(message)
 
@@ -212,10 +222,12 @@ class CourierStream(BackoffMixin, HttpStream):
         if not isinstance(body, dict) or not isinstance(body.get("results"), list):
             msg = "expected a list under 'results'"
             raise BrokenBodyError(msg)
-        for row in body["results"]:
-            if not (isinstance(row, dict) and isinstance(row.get("id"), str) and row["id"]):
-                msg = "expected rows with an 'id' under 'results'"
-                raise BrokenBodyError(msg)
+        if not all(isinstance(row, dict) and is_id(row.get("id")) for row in body["results"]):
+            msg = "expected rows with an 'id' under 'results'"
+            raise BrokenBodyError(msg)
+        if is_deeper_than(_MOST_LEVELS, body):
+            msg = f"expected values nested in at most {_MOST_LEVELS} levels"
+            raise BrokenBodyError(msg)
         paging = body.get("paging")
         if not isinstance(paging, dict) or not isinstance(paging.get("more"), bool):
             msg = "expected true or false under 'paging.more'"

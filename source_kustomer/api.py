@@ -18,6 +18,7 @@ from airbyte_cdk.sources.streams.http.error_handlers import ErrorResolution, Res
 from airbyte_cdk.sources.streams.http.requests_native_auth import TokenAuthenticator
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
+from http_source.body import is_id
 from http_source.budget import RateBudget
 from http_source.columns import Columns, with_additional_attributes
 from http_source.mixin import (
@@ -173,8 +174,7 @@ class KustomerStream(BackoffMixin, HttpStream, ABC):
         for resource in body["data"]:
             if not (
                 isinstance(resource, dict)
-                and isinstance(resource.get("id"), str)
-                and resource["id"]
+                and is_id(resource.get("id"))
                 and isinstance(resource.get("attributes"), dict)
             ):
                 msg = "expected resources with an 'id' and 'attributes' under 'data'"
@@ -189,7 +189,7 @@ class KustomerStream(BackoffMixin, HttpStream, ABC):
         """
         text = error_text(response)
         lowered = text.lower()
-        if "pod" in lowered and "token" in lowered:
+        if response.status_code < 500 and "pod" in lowered and "token" in lowered:  # noqa: PLR2004
             # "Auth token associated with pod prod2 but request is being handled by prod1".
             return config_failure(
                 f"This API key belongs to another region than the one asked ({text}). Set the "
@@ -270,9 +270,20 @@ def part(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def count(meta: Mapping[str, Any], name: str) -> int | None:
-    """A number of rows that an answer tells, or None where it tells none."""
+    """A number of rows that an answer tells; None where it tells none. Raises BrokenBodyError."""
     value = meta.get(name)
-    return value if type(value) is int and value >= 0 else None
+    if isinstance(value, dict):
+        value = value.get("value")  # as Elasticsearch tells a total since version 7
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if value is None or (type(value) is int and value < 0):
+        return None
+    if type(value) is not int:
+        msg = f"expected a number under 'meta.{name}'"
+        raise BrokenBodyError(msg)
+    return value
 
 
 def next_link(links: Mapping[str, Any]) -> str | None:

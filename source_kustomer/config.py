@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, field_validator
 
 from http_source.config import ApiKey, ApiUrl, SourceConfig
-from source_kustomer.timeline import Instant, parse_instant
+from source_kustomer.timeline import EARLIEST, Instant, parse_instant
 
 # One pod per region; https://developer.kustomer.com/api lists the three.
 _HOSTS = {
@@ -123,7 +123,7 @@ class KustomerConfig(SourceConfig):
     @property
     def start(self) -> Instant:
         """The start date as an instant."""
-        return parse_instant(self.start_date)
+        return max(EARLIEST, parse_instant(self.start_date))
 
     @property
     def host(self) -> str:

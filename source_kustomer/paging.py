@@ -19,7 +19,7 @@ from itertools import pairwise
 from math import ceil
 from typing import Any, NamedTuple
 
-from source_kustomer.timeline import Instant, format_instant, parse_instant
+from source_kustomer.timeline import LATEST, Instant, format_instant, parse_instant
 
 # The largest page that search grants (https://developer.kustomer.com/docs/concepts/search).
 PAGE_SIZE = 500
@@ -31,6 +31,8 @@ MAX_ROWS = 10_000
 # adjacent although records leave in between. A tie at the border, or more records leaving, costs
 # one more request, nothing else. Each row of overlap costs a tenth of a page per 10,000 rows.
 OVERLAP = 5
+# An empty answer that contradicts an earlier one is asked for again, so often.
+_MOST_DOUBTS = 3
 # The part of a first page's size that the pages behind it have at least.
 _SMALLEST = 0.8
 # How full the parts of a split group of ties shall be on average, so that few are too full.
@@ -44,9 +46,9 @@ _CLEAN_ROUND = 3
 _IDLE_ENOUGH = 9
 
 
-# A page that is larger costs memory and gains nothing: rows of 1.5 kB fill a page of 0.75 MB, so
-# only pages of unusual rows are cut (`make bench`, scenario large-rows).
-PAGE_BYTES = 4 * 1024 * 1024
+# A heavier page costs memory and gains nothing: 500 rows of 1.5 kB weigh half as much, so only
+# pages of unusual rows are cut (`make bench`, scenario large-rows). Weights: http_source/body.py.
+PAGE_WEIGHT = 16 * 1024 * 1024
 
 
 class UnreadableError(Exception):
@@ -92,14 +94,14 @@ class Hit(NamedTuple):
 class Page:
     """One answer, ascending by `updated`. What it says of more is a hint, never relied on alone.
 
-    `size` is the page size that the vendor says it granted, `body_bytes` the length of its answer.
+    `size` is the page size that the vendor says it granted, `weight` what the page takes in memory.
     """
 
     hits: Sequence[Hit]
     total: int | None
     size: int | None
     promises_more: bool
-    body_bytes: int = 0
+    weight: int = 0
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,8 @@ class _Position:
 
     at: Instant
     seen: set[str]
+    # How many more records the vendor has counted behind the last page.
+    left: int = 0
 
     def take(self, hits: Sequence[Hit]) -> list[Hit]:
         """The hits not emitted before; the position moves to the last one."""
@@ -143,7 +147,7 @@ class _Position:
     def pass_to(self, instant: Instant) -> None:
         """All below `instant` is emitted."""
         if instant > self.at:
-            self.at, self.seen = instant, set()
+            self.at, self.seen, self.left = instant, set(), 0
 
 
 @dataclass
@@ -170,6 +174,8 @@ class _Found:
 class _Round(NamedTuple):
     """What one reading of all pages of a query told."""
 
+    rows: int
+    last: int
     is_too_deep: bool
     shortest: int
     has_news: bool
@@ -196,15 +202,18 @@ class Reader:
         Raises UnreadableError.
         """
         position = _Position(lower, set())
-        while upper is None or position.at < upper:
+        while position.at <= LATEST and (upper is None or position.at < upper):
             # (A) From where we are: the page proves everything up to its last timestamp.
             query, page = self._one(Query(position.at, upper))
+            if not page.hits:
+                query, page = self._doubted(query, page, position)
             started_at = position.at
             fresh = position.take(page.hits)
             if self._ends(page, query):
                 yield Batch(fresh, position.at if upper is None else upper, 0)
                 return
             left = None if page.total is None else max(0, page.total - len(page.hits))
+            position.left = left or 0
             yield Batch(fresh, position.at, left)
             del fresh
             if position.at == started_at:
@@ -245,12 +254,28 @@ class Reader:
                 # Not adjacent to what has been read: records left, or ties lie at the border.
                 yield from self._read_between(position, first + 1)
             yield Batch(position.take(answer.hits), position.at)
+            if answer.total is not None:
+                position.left = max(0, answer.total - ahead.offset - len(answer.hits))
             if self._ends(answer, ahead):
                 if query.upper is not None:
                     yield Batch([], query.upper)
                 return True
             del answer
         return False
+
+    def _doubted(self, query: Query, page: Page, position: _Position) -> tuple[Query, Page]:
+        """Ask again where nothing is shown, not even the records that were just seen there.
+
+        They may all have changed meanwhile. But if the vendor counted more records behind them,
+        those would all have changed too: that is not believed.
+        """
+        for _ in range(_MOST_DOUBTS):
+            if page.hits or not (position.seen and position.left):
+                return query, page
+            query, page = self._one(query)
+        if not page.hits:
+            raise self._withheld(query, position.left)
+        return query, page
 
     def _read_between(self, position: _Position, upper: Instant) -> Iterator[Batch]:
         for batch in self.read(position.at, upper, ahead=False):
@@ -290,18 +315,21 @@ class Reader:
         rows = len(page.hits)
         end = query.offset + rows
         if not rows and query.page == 1:
-            if page.total or (page.promises_more and self._has_rows_behind(query)):
-                raise self._withheld(query, page)
+            if page.total or (page.promises_more and self._has_rows_behind(query, page)):
+                raise self._withheld(query, page.total)
             return True
         # A count that is the largest that is told is no count.
         if page.total != end or end >= self._max_rows:
             return False
         if rows >= min(query.size, page.size or query.size):
             return False
-        return not page.promises_more or not self._has_rows_behind(query)
+        return not page.promises_more or not self._has_rows_behind(query, page)
 
-    def _has_rows_behind(self, query: Query) -> bool:
-        behind = next(self._ask([replace(query, page=query.page + 1)]))
+    def _has_rows_behind(self, query: Query, page: Page) -> bool:
+        # Behind a first page, what follows the rows that it shows: it may have been cut short.
+        rows = len(page.hits) if query.page == 1 else 0
+        size = rows or query.size
+        behind = next(self._ask([replace(query, page=query.page + 1, size=size)]))
         return behind is not None and bool(behind.hits)
 
     def _instant(self, instant: Instant) -> Iterator[Sequence[Hit]]:
@@ -352,11 +380,16 @@ class Reader:
                 left = deque(replace(query, size=min(query.size, self._size)) for query in left)
 
     def _is_whole(self, query: Query, page: Page) -> bool:
-        """Whether the page holds all of the query: it is short, and nothing says otherwise."""
+        """Whether the page holds all of the query: it is short, and nothing says otherwise.
+
+        Without a count, a page that was cut short looks the same, so what follows it is asked for.
+        """
         rows = len(page.hits)
         if self._is_full(query, page) or (page.total is not None and page.total > rows):
             return False
-        return not page.promises_more or not self._has_rows_behind(query)
+        if page.total == rows and not page.promises_more:
+            return True
+        return not self._has_rows_behind(query, page)
 
     def _by_number(self, query: Query) -> Iterator[Sequence[Hit]]:
         """(E) Records that share `updated_at` and `created_at`, page by page, in rounds.
@@ -390,14 +423,17 @@ class Reader:
             if idle >= _IDLE_ENOUGH:
                 if found.is_counted_higher:
                     break
-                return
+                if query.size == 1 or not self._has_row_number(query, round_.rows, found):
+                    return
+                # The last page was cut short too.
+                query, idle = replace(query, size=min(query.size - 1, round_.last)), 0
         raise self._unreadable(query, found.total, len(found.ids))
 
     def _round(self, query: Query, found: _Found) -> Generator[Sequence[Hit], None, _Round]:
         """All pages of a query, by number, once."""
         known, changes = len(found.ids), found.changes
         rows: list[str] = []
-        shortest = query.size
+        shortest, last = query.size, 1
         for number in range(1, MAX_PAGES + 1):
             query, page = self._numbered(query, number)
             if page is None:
@@ -408,17 +444,35 @@ class Reader:
             yield page.hits
             if not ids:
                 break
-            if not self._is_full(query, page):
+            last = len(ids)
+            if len(ids) < min(query.size, page.size or query.size):
                 if not page.promises_more and (page.total is None or page.total <= len(rows)):
                     break
                 shortest = min(shortest, len(ids))
         return _Round(
+            len(rows),
+            last,
             # So deep, an empty page may be a refusal.
             page is None or number == MAX_PAGES or len(rows) + self._granted > self._max_rows,
             shortest,
             has_news=len(found.ids) > known or found.changes > changes,
             shows_each_once=len(set(rows)) == len(rows),
         )
+
+    def _has_row_number(self, query: Query, number: int, found: _Found) -> bool:
+        """Whether a new row follows so many; for a last page that may have been cut short.
+
+        A page begins at multiples of its size, so one is asked for that begins there or a little
+        before.
+        """
+        if not number:
+            return False
+        sizes = range(-(-number // (MAX_PAGES - 1)), min(number, self._size) + 1)
+        if not sizes:
+            return False
+        size = min(sizes, key=lambda size: (number % size, size))
+        page = next(self._ask([replace(query, page=number // size + 1, size=size)]))
+        return page is not None and any(hit.id not in found.ids for hit in page.hits)
 
     def _numbered(self, query: Query, number: int) -> tuple[Query, Page | None]:
         """A page by its number, and the query that got it."""
@@ -445,8 +499,8 @@ class Reader:
         msg = "Kustomer refused to serve the first page of a search."
         return UnreadableError(msg)
 
-    def _withheld(self, query: Query, page: Page) -> UnreadableError:
-        counted = f"counts {page.total} records" if page.total else "links to more records"
+    def _withheld(self, query: Query, total: int | None) -> UnreadableError:
+        counted = f"counts {total} records" if total else "links to more records"
         msg = (
             f"Kustomer {counted} with updated_at from {format_instant(query.lower)} on, but shows "
             "none of them. The state stays, so that the next sync asks for them again."
@@ -470,8 +524,8 @@ class Reader:
     def _learn_from(self, page: Page) -> None:
         rows = len(page.hits)
         self._granted = max(self._granted, rows)
-        if rows and page.body_bytes:
-            room = max(1, PAGE_BYTES * rows // page.body_bytes)
+        if rows and page.weight:
+            room = max(1, PAGE_WEIGHT * rows // page.weight)
             self._size = min(room, 2 * self._size, PAGE_SIZE)
 
     def _ask_for_less(self, query: Query) -> None:

@@ -46,12 +46,16 @@ def flatten(resource: Mapping[str, Any]) -> Row:
     Shapes: https://developer.kustomer.com/api. Raises RecursionError if nested too deeply.
     """
     row = _snake_cased(resource["attributes"])
+    for name, column in _CURSORS.items():
+        if name in row:  # an attribute of its column's name is there too
+            row[f"attribute_{column}"] = row[column]
+            row[column] = row.pop(name)
     own = [(_names[name], value) for name, value in resource.items() if name not in _LIFTED]
     for column, value in own:
         _put(row, column, _value(value))
     relationships = resource.get("relationships")
     if isinstance(relationships, dict):
-        taken = {column for column, _ in own}
+        taken = {column for column, _ in own} | _CURSOR_COLUMNS & row.keys()
         for column, data in _related(relationships):
             _put(row, f"relationship_{column}" if column in taken else column, data)
     elif relationships is not None:
@@ -59,6 +63,9 @@ def flatten(resource: Mapping[str, Any]) -> Row:
     return row
 
 
+# What streams are ordered by keeps its name as well.
+_CURSORS = {"updatedAt": "updated_at", "createdAt": "created_at"}
+_CURSOR_COLUMNS = frozenset(_CURSORS.values())
 _LIFTED = frozenset({"attributes", "relationships"})
 # These only say where else to look.
 _POINTERS = frozenset({"data", "links", "link"})

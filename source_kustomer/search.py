@@ -29,6 +29,7 @@ from airbyte_cdk.sources.streams.http.error_handlers import ErrorResolution, Res
 from airbyte_cdk.sources.utils.schema_helpers import InternalConfig
 from airbyte_cdk.sources.utils.slice_logger import SliceLogger
 
+from http_source.body import weight
 from http_source.mixin import (
     BodyTooLargeError,
     BrokenBodyError,
@@ -48,7 +49,7 @@ from source_kustomer.api import (
     system_error,
 )
 from source_kustomer.paging import (
-    PAGE_BYTES,
+    PAGE_WEIGHT,
     Batch,
     Hit,
     Page,
@@ -61,6 +62,7 @@ from source_kustomer.rows import Row, flatten
 from source_kustomer.state import Bookmark
 from source_kustomer.timeline import (
     HORIZON,
+    LATEST,
     SETTLING,
     Instant,
     Span,
@@ -71,19 +73,20 @@ from source_kustomer.timeline import (
 
 # Client errors but for 408, 425 and 429, and 501: the archive is not for this key, plan or pod.
 _REFUSALS_OF_THE_ARCHIVE = frozenset({*range(400, 500), 501} - {408, 425, 429})
-# What a row is taken to have on the wire before the first is seen (rows of 1.5 to 2 kB are usual).
-_USUAL_ROW_BYTES = 2000.0
+# What a row is taken to weigh before the first is seen: rows of 1.5 to 2 kB weigh 10 to 15 kB.
+_USUAL_ROW_WEIGHT = 15_000.0
 
 # A `Date` header is cut to whole seconds and a request takes some: less is no difference.
 _CLOCK_PRECISION: Instant = 5 * 1000
 # Pages in flight or waiting to be emitted, per stream. Six of 500 rows keep one core busy at 150 ms
 # of latency, and at 100 searches a minute up to 3.6 s ...
 _PAGES_AHEAD = 6
-# ... and together they have this many bytes at most, as they come over the wire. In memory they
-# take one to five times as much (`make bench`, scenario large-rows).
-_BYTES_AHEAD = 3 * PAGE_BYTES
-# A page that is larger than this is not read to its end, but asked for in smaller ones.
-_MOST_PAGE_BYTES = 2 * PAGE_BYTES
+# ... and together they weigh so much at most (`make bench`, scenario large-rows).
+_WEIGHT_AHEAD = 3 * PAGE_WEIGHT
+# A page that is heavier than this is not taken apart, and one that is longer not read to its end:
+# smaller ones are asked for.
+_MOST_PAGE_WEIGHT = 2 * PAGE_WEIGHT
+_MOST_PAGE_BYTES = PAGE_WEIGHT
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ class SearchStream(KustomerStream, ABC):
     # Whether the archive search knows this kind of record (all but notes, says the OpenAPI).
     has_archive: ClassVar[bool] = True
     _prepared: _Asked | None = None
-    _row_bytes = _USUAL_ROW_BYTES
+    _row_weight = _USUAL_ROW_WEIGHT
 
     def path(self, *, next_page_token: Mapping[str, Any] | None = None, **_: Any) -> str:
         """The normal search or the archive's."""
@@ -145,7 +148,7 @@ class SearchStream(KustomerStream, ABC):
             "and": [
                 {f"{self.query_context}_{attribute}": {operator: format_instant(bound)}}
                 for attribute, operator, bound in bounds
-                if bound is not None
+                if bound is not None and bound <= LATEST
             ],
             "sort": [{f"{self.query_context}_updated_at": "asc"}],
         }
@@ -292,13 +295,18 @@ class SearchStream(KustomerStream, ABC):
 
         waiting = iter(queries)
         pages: deque[Future[Page | None]] = deque()
+
+        def go_on() -> None:
+            room = max(0, self._pages_ahead(queries) - len(pages))
+            pages.extend(map(ask, islice(waiting, room)))
+
         try:
             while True:
-                pages.extend(map(ask, islice(waiting, self._pages_ahead(queries) - len(pages))))
+                go_on()
                 if not pages:
                     return
                 page = pages.popleft().result()
-                pages.extend(map(ask, islice(waiting, self._pages_ahead(queries) - len(pages))))
+                go_on()
                 yield page
                 del page
         finally:
@@ -306,8 +314,8 @@ class SearchStream(KustomerStream, ABC):
                 future.cancel()
 
     def _pages_ahead(self, queries: Sequence[Query]) -> int:
-        page_bytes = max(1, int(self._row_bytes * queries[0].size))
-        return min(_PAGES_AHEAD, max(1, _BYTES_AHEAD // page_bytes))
+        page_weight = max(1, int(self._row_weight * queries[0].size))
+        return min(_PAGES_AHEAD, max(1, _WEIGHT_AHEAD // page_weight))
 
     @cached_property
     def _progress(self) -> ProgressLog:
@@ -329,6 +337,10 @@ class SearchStream(KustomerStream, ABC):
         """Some megabytes for a page; what one row takes for one row."""
         return None if asked_of(response).get("pageSize") == "1" else _MOST_PAGE_BYTES
 
+    def most_weight(self, response: requests.Response) -> int | None:
+        """Some megabytes for a page; what one row takes for one row."""
+        return None if asked_of(response).get("pageSize") == "1" else _MOST_PAGE_WEIGHT
+
     def open_body(self, response: requests.Response, body: Any) -> Page:
         """A page of a search, checked to be what it was asked for: complete, in range, in order."""
         super().open_body(response, body)
@@ -347,14 +359,15 @@ class SearchStream(KustomerStream, ABC):
             # The state would pass by all that the page does not show.
             msg = f"expected some of the {total} rows that it counts, got none"
             raise BrokenBodyError(msg)
+        heavy = weight(response.content)
         if hits:
-            self._row_bytes = len(response.content) / len(hits)
+            self._row_weight = heavy / len(hits)
         return Page(
             hits,
             total,
             size,
             promises_more=next_link(links) is not None,
-            body_bytes=len(response.content),
+            weight=heavy,
         )
 
     def _hit(self, resource: Mapping[str, Any]) -> Hit:

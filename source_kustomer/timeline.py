@@ -38,6 +38,11 @@ HORIZON: Instant = 730 * _DAY
 SEAM: Instant = 7 * _DAY
 
 
+# What can be written with four digits of the year, as the vendor does.
+EARLIEST: Instant = -62_135_596_800_000  # 0001-01-01T00:00:00.000Z
+LATEST: Instant = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
+
+
 def parse_instant(text: str) -> Instant:
     """An ISO 8601 date or timestamp; without a zone it is UTC. Raises ValueError for others."""
     moment = datetime.fromisoformat(text)
