@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env test demo check fix bench lock audit image clean
+.PHONY: help env test soak demo check fix bench lock audit image clean
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -28,6 +28,9 @@ env: .venv/.project ## make .venv/ with the locked packages, once
 
 test: check ## lint, types and all tests
 	$(RUN) pytest
+
+soak: env ## a hundred syncs from vendors that fail, lie and kill (ARGS="--seed 7")
+	@$(RUN) integration_tests.soak $(ARGS)
 
 demo: env ## run both sources against the fake vendor
 	@$(RUN) integration_tests.demo

@@ -174,7 +174,7 @@ class _Found:
 class _Round(NamedTuple):
     """What one reading of all pages of a query told."""
 
-    rows: int
+    rows: Sequence[str]
     last: int
     is_too_deep: bool
     shortest: int
@@ -382,14 +382,19 @@ class Reader:
     def _is_whole(self, query: Query, page: Page) -> bool:
         """Whether the page holds all of the query: it is short, and nothing says otherwise.
 
-        Without a count, a page that was cut short looks the same, so what follows it is asked for.
+        Without a count, a page that was cut short looks the same. Then it is whole if nothing
+        follows it, and its records were there before and after that was asked: so none of them
+        left meanwhile, to let another one move up.
         """
         rows = len(page.hits)
         if self._is_full(query, page) or (page.total is not None and page.total > rows):
             return False
         if page.total == rows and not page.promises_more:
             return True
-        return not self._has_rows_behind(query, page)
+        if self._has_rows_behind(query, page):
+            return False
+        _, again = self._one(query)
+        return {hit.id for hit in again.hits} == {hit.id for hit in page.hits}
 
     def _by_number(self, query: Query) -> Iterator[Sequence[Hit]]:
         """(E) Records that share `updated_at` and `created_at`, page by page, in rounds.
@@ -423,7 +428,7 @@ class Reader:
             if idle >= _IDLE_ENOUGH:
                 if found.is_counted_higher:
                     break
-                if query.size == 1 or not self._has_row_number(query, round_.rows, found):
+                if query.size == 1 or not self._shows_more(query, round_.rows):
                     return
                 # The last page was cut short too.
                 query, idle = replace(query, size=min(query.size - 1, round_.last)), 0
@@ -446,11 +451,12 @@ class Reader:
                 break
             last = len(ids)
             if len(ids) < min(query.size, page.size or query.size):
-                if not page.promises_more and (page.total is None or page.total <= len(rows)):
+                says_more = page.promises_more or (page.total or 0) > len(rows)
+                if not says_more and not self._is_full(query, page):
                     break
                 shortest = min(shortest, len(ids))
         return _Round(
-            len(rows),
+            rows,
             last,
             # So deep, an empty page may be a refusal.
             page is None or number == MAX_PAGES or len(rows) + self._granted > self._max_rows,
@@ -459,20 +465,19 @@ class Reader:
             shows_each_once=len(set(rows)) == len(rows),
         )
 
-    def _has_row_number(self, query: Query, number: int, found: _Found) -> bool:
-        """Whether a new row follows so many; for a last page that may have been cut short.
+    def _shows_more(self, query: Query, rows: Sequence[str]) -> bool:
+        """Whether a round left rows out behind its last page, which may have been cut short.
 
-        A page begins at multiples of its size, so one is asked for that begins there or a little
-        before.
+        A page begins at multiples of its size, so one is asked for that begins where the round
+        ended, or a little before.
         """
-        if not number:
-            return False
+        number = len(rows)
         sizes = range(-(-number // (MAX_PAGES - 1)), min(number, self._size) + 1)
-        if not sizes:
+        if not rows or not sizes:
             return False
         size = min(sizes, key=lambda size: (number % size, size))
         page = next(self._ask([replace(query, page=number // size + 1, size=size)]))
-        return page is not None and any(hit.id not in found.ids for hit in page.hits)
+        return page is not None and not {hit.id for hit in page.hits} <= set(rows)
 
     def _numbered(self, query: Query, number: int) -> tuple[Query, Page | None]:
         """A page by its number, and the query that got it."""
