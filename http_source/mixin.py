@@ -6,6 +6,7 @@ import json
 import logging
 import random
 import re
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -116,6 +117,11 @@ class JitteredBackoff(BackoffStrategy):
                 return min(hint, MAX_WAIT_SECONDS)
         wait = random.uniform(0, backoff_ceiling(attempt_count))  # noqa: S311 - jitter, no secret
         return max(0.01, wait - 1)
+
+
+def pause(attempt: int) -> None:
+    """Wait before asking again for an answer that was good, but is doubted."""
+    time.sleep(1 + random.uniform(0, backoff_ceiling(attempt)))  # noqa: S311 - jitter, no secret
 
 
 class RetryingErrorHandler(HttpStatusErrorHandler):

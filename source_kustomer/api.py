@@ -38,6 +38,10 @@ from source_kustomer.timeline import Instant, parse_instant
 # Clocks that are kept in time do not differ by so much.
 _WRONG_CLOCK: Instant = 10 * 60 * 1000
 
+# No clock that is looked after is so wrong. A sync that heeded it would leave out days.
+_DAY: Instant = 24 * 60 * 60 * 1000
+_SENSELESS_CLOCK: Instant = 2 * _DAY
+
 # Pages that were asked for ahead of a stream's turn are used within this time: a stream should
 # see what is there when its turn comes, and end its state not long before.
 PREPARED_FOR_SECONDS = 60.0
@@ -53,20 +57,35 @@ class VendorClock:
 
     def __init__(self) -> None:
         self._behind: Instant = 0
+        # Whether the last answer was dated days ago: that is no time to go by.
+        self.is_senseless = False
         self._warned = False
 
     def observe(self, response: requests.Response) -> None:
         """Take note of an answer's `Date`."""
         date = http_date(response.headers.get("Date", ""))
-        if date is not None:
-            self._behind = max(0, self._local() - parse_instant(date.isoformat()))
+        if date is None:
+            return
+        behind = max(0, self._local() - parse_instant(date.isoformat()))
+        self.is_senseless = behind > _SENSELESS_CLOCK
+        if not self.is_senseless:
+            self._behind = behind
 
     def now(self) -> Instant:
         """The present moment, never later than either clock says."""
         return self._local() - self._behind
 
-    def warn_once(self, logger: logging.Logger) -> None:
-        """Say so where Kustomer's clock is so far behind ours that one of them must be wrong."""
+    def require_sense(self, logger: logging.Logger) -> None:
+        """Say so where Kustomer's clock is so far behind ours that one of them must be wrong.
+
+        Raises a system error where it is days behind: nobody knows what time it is then.
+        """
+        if self.is_senseless:
+            raise system_error(
+                "Kustomer's answers are dated days before this machine's time (Date header). One "
+                "of the two clocks is wrong. Set this machine's clock; if it is right, a proxy may "
+                "send the wrong header. The state stays."
+            )
         if self._behind > _WRONG_CLOCK and not self._warned:
             self._warned = True
             logger.warning(
@@ -149,7 +168,9 @@ class KustomerStream(BackoffMixin, HttpStream, ABC):
     def _columns(self) -> Columns:
         return Columns(self._schema)
 
-    def _log_additional_attributes(self) -> None:
+    def _end(self) -> None:
+        # Requests ahead that still wait for a limit have nothing to tell any more.
+        self._has_begun = False
         if report := self._columns.report():
             self.logger.info("Stream %s: %s", self.name, report)
 

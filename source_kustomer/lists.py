@@ -15,7 +15,8 @@ import requests
 from airbyte_cdk.models import SyncMode
 from airbyte_cdk.sources.streams.http.error_handlers import ErrorResolution, ResponseAction
 
-from http_source.mixin import BodyTooLargeError, BrokenBodyError, parsed_body
+from http_source.body import is_deeper_than
+from http_source.mixin import BodyTooLargeError, BrokenBodyError, parsed_body, pause
 from source_kustomer.api import (
     PREPARED_FOR_SECONDS,
     KustomerStream,
@@ -38,6 +39,10 @@ _MAX_ROUNDS = 10
 _MOST_PAGE_BYTES = 6 * 1024 * 1024
 # A list that counts more rows than it shows, and shows no new one in so many rounds, shows no more.
 _CALM_ENOUGH = 3
+# An empty page that contradicts another is asked for again, so often.
+_MOST_DOUBTS = 2
+# What can be written as JSON again, with room to spare: Python's own limit is 1,000.
+_MOST_LEVELS = 400
 # Its pages are then known, and asked for side by side.
 _PAGES_AT_ONCE = 4
 
@@ -100,9 +105,10 @@ class ListStream(KustomerStream, ABC):
                 if updated is None or updated >= lower:
                     yield self._columns.fit(flatten(resource))
         finally:
-            self._log_additional_attributes()
+            self._end()
         # What changed since the first page was asked for belongs to the next sync, though this one
         # may have seen it too. Kustomer's clock may not have been known at that time.
+        self._clock.require_sense(self.logger)
         elapsed = int((time.monotonic() - asked.at) * 1000)
         begun = min(asked.now, self._clock.now() - elapsed)
         self._saved = Bookmark(max(begun - SETTLING, lower)).as_state()
@@ -148,29 +154,28 @@ class ListStream(KustomerStream, ABC):
         self, first: Future[requests.Response], seen: set[str]
     ) -> Iterator[Mapping[str, Any]]:
         """Read the list whole, and again until it is calm. Adds to `seen`."""
-        tokens = []
-        total: int | None = None
-        for token, page in self._pages(first, seen):
-            tokens.append(token)
-            total = _told(page, total)
+        walk = _Walk()
+        for token, page in self._pages(first):
+            walk.add(token, page)
             yield from _unseen(page, seen)
-        if len(tokens) == 1 and not _is_more(total, seen):
+        if len(walk.tokens) == 1 and not walk.lacks(seen):
             return
         calm = 0
         for _ in range(_MAX_ROUNDS):
             known = len(seen)
-            again = tokens if _is_more(total, seen) else tokens[:-1]
+            again = walk.tokens if walk.lacks(seen) else walk.tokens[:-1]
             for start in range(0, len(again), _PAGES_AT_ONCE):
-                for page in self._pool.map(self._page, again[start : start + _PAGES_AT_ONCE]):
-                    total = _told(page, total)
+                some = again[start : start + _PAGES_AT_ONCE]
+                for token, page in zip(some, self._pool.map(self._page, some), strict=True):
+                    walk.take(token, page)
                     yield from _unseen(page, seen)
             calm = calm + 1 if len(seen) == known else 0
-            if calm and not _is_more(total, seen):
+            if calm and not walk.lacks(seen):
                 return
             if calm == _CALM_ENOUGH:
                 message = (
-                    f"Stream {self.name}: Kustomer counts {total} rows, but shows {len(seen)} of "
-                    "them. The state stays, so that the next sync reads the list again."
+                    f"Stream {self.name}: {walk.lacks(seen)} The state stays, so that the next "
+                    "sync reads the list again."
                 )
                 raise system_error(message)
         message = (
@@ -190,15 +195,17 @@ class ListStream(KustomerStream, ABC):
         return page
 
     def _pages(
-        self, first: Future[requests.Response], seen: set[str]
-    ) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
-        """Each page's token and body, to the end of the list; `seen` are the ids read so far.
+        self, first: Future[requests.Response]
+    ) -> Iterator[tuple[dict[str, str], Mapping[str, Any]]]:
+        """Each page's token and body, to the end of the list.
 
         The `next` links are followed. Where one is missing, or null behind a full page, or while
         the vendor counts more rows than it has shown, the next page is asked for all the same:
-        then, and behind an empty page, nothing more is the end. Raises a system error where a page
-        shows nothing but known rows, for then the vendor heeds no page number.
+        then, and behind an empty page, nothing more is the end. An empty page that was promised, or
+        that promises another, is asked for again first. Raises a system error where a page shows
+        nothing but rows of the pages before it, for then the vendor heeds no page number.
         """
+        walked: set[str] = set()
         token = {"page": "1", "pageSize": str(self._size)}
         followed: list[dict[str, str]] = []
         promised = was_idle = False
@@ -211,18 +218,21 @@ class ListStream(KustomerStream, ABC):
             if not response.ok:
                 return
             body = parsed_body(response)
-            rows = body["data"]
-            is_idle = all(resource["id"] in seen for resource in rows)
-            if is_idle and rows and (was_idle or self._is_full(body)):
+            if not body["data"] and (promised or next_link(part(body, "links"))):
+                body = self._asked_again(token, body)
+            ids = {resource["id"] for resource in body["data"]}
+            is_idle = ids <= walked
+            if is_idle and ids and (was_idle or self._is_full(body)):
                 message = (
                     f"Stream {self.name}: page {len(followed)} of GET /v1/{self.endpoint} shows "
                     "nothing but rows of the pages before it. Expected other rows or an end."
                 )
                 raise system_error(message)
+            walked |= ids
             yield token, body
             link = next_link(part(body, "links"))
-            counted = _is_more(_told(body, None), seen)
-            if link is None and not counted and (not rows or not self._may_go_on(body)):
+            counts_more = (count(part(body, "meta"), "total") or 0) > len(walked)
+            if link is None and not counts_more and (not ids or not self._may_go_on(body)):
                 return
             if is_idle and was_idle:
                 return
@@ -230,6 +240,15 @@ class ListStream(KustomerStream, ABC):
             token = {**token, "page": str(len(followed) + 1)} if link is None else self._token(link)
         message = f"Stream {self.name}: Kustomer repeated the next link to {token}."
         raise system_error(message)
+
+    def _asked_again(self, token: Mapping[str, Any], body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The page that came empty, though another one spoke of its rows, after a while."""
+        for attempt in range(1, _MOST_DOUBTS + 1):
+            pause(attempt)
+            page = self._page(token)
+            if page["data"]:
+                return page
+        return body
 
     def _may_go_on(self, body: Mapping[str, Any]) -> bool:
         return "next" not in part(body, "links") or self._is_full(body)
@@ -257,6 +276,9 @@ class ListStream(KustomerStream, ABC):
     def open_body(self, response: requests.Response, body: Any) -> Any:
         """A page whose further parts, where they are there, have the shapes that are relied on."""
         super().open_body(response, body)
+        if is_deeper_than(_MOST_LEVELS, body):
+            msg = f"expected values nested in at most {_MOST_LEVELS} levels"
+            raise BrokenBodyError(msg)
         total = count(part(body, "meta"), "total")
         next_link(part(body, "links"))
         asked = asked_of(response)
@@ -278,14 +300,35 @@ class ListStream(KustomerStream, ABC):
         return super().refusal(response)
 
 
-def _told(page: Mapping[str, Any], before: int | None) -> int | None:
-    """How many rows the list has, as the page tells, or as one before it told."""
-    total = count(part(page, "meta"), "total")
-    return before if total is None else total
+class _Walk:
+    """What the pages of a list have told so far: their tokens, a count, and which came empty."""
 
+    def __init__(self) -> None:
+        self.tokens: list[dict[str, str]] = []
+        self._total: int | None = None
+        self._empty: set[int] = set()
 
-def _is_more(total: int | None, seen: set[str]) -> bool:
-    return total is not None and total > len(seen)
+    def add(self, token: dict[str, str], page: Mapping[str, Any]) -> None:
+        """Take the next page."""
+        self.tokens.append(token)
+        self.take(token, page)
+
+    def take(self, token: dict[str, str], page: Mapping[str, Any]) -> None:
+        """Take what a page tells now."""
+        total = count(part(page, "meta"), "total")
+        self._total = self._total if total is None else total
+        if page["data"]:
+            self._empty.discard(self.tokens.index(token))
+        else:
+            self._empty.add(self.tokens.index(token))
+
+    def lacks(self, seen: set[str]) -> str:
+        """Why rows must be missing, in a sentence; empty if none need be."""
+        if self._total is not None and self._total > len(seen):
+            return f"Kustomer counts {self._total} rows, but shows {len(seen)} of them."
+        shown = set(range(len(self.tokens))) - self._empty
+        holes = sorted(index + 1 for index in self._empty if shown and index < max(shown))
+        return f"Page {holes[0]} came empty, though pages behind it have rows." if holes else ""
 
 
 def _unseen(page: Mapping[str, Any], seen: set[str]) -> Iterator[Mapping[str, Any]]:

@@ -47,6 +47,7 @@ from source_kustomer.api import (
     next_link,
     part,
     system_error,
+    transient_error,
 )
 from source_kustomer.paging import (
     PAGE_WEIGHT,
@@ -78,6 +79,8 @@ _USUAL_ROW_WEIGHT = 15_000.0
 
 # A `Date` header is cut to whole seconds and a request takes some: less is no difference.
 _CLOCK_PRECISION: Instant = 5 * 1000
+# The reading begins anew when Kustomer's clock turns out to be behind; it does not go on doing so.
+_MOST_BEGINNINGS = 5
 # Pages in flight or waiting to be emitted, per stream. Six of 500 rows keep one core busy at 150 ms
 # of latency, and at 100 searches a minute up to 3.6 s ...
 _PAGES_AHEAD = 6
@@ -194,7 +197,7 @@ class SearchStream(KustomerStream, ABC):
             if state_manager is not None:
                 yield self._checkpoint_state(self._saved, state_manager)
         finally:
-            self._log_additional_attributes()
+            self._end()
 
     def read_records(
         self,
@@ -238,15 +241,22 @@ class SearchStream(KustomerStream, ABC):
         That answer tells Kustomer's clock. If it turns out to be behind ours, the reading begins
         again from the corrected moment; nothing has been emitted by then.
         """
-        while True:
+        for _ in range(_MOST_BEGINNINGS):
             asked, self._prepared = self._prepared, None
             if asked is None or time.monotonic() > asked.at + PREPARED_FOR_SECONDS:
                 asked = self._ask_for_first_pages(start, open_end=open_end)
             batches = self._read(asked)
             first = next(batches, None)
-            if self._clock.now() >= asked.now - _CLOCK_PRECISION:
-                self._clock.warn_once(self.logger)
+            is_ours = self._clock.now() >= asked.now - _CLOCK_PRECISION
+            if is_ours and not self._clock.is_senseless:
+                self._clock.require_sense(self.logger)
                 return asked.now, iter(()) if first is None else _chain(first, batches)
+        self._clock.require_sense(self.logger)
+        message = (
+            f"Stream {self.name}: Kustomer's clock, as the Date headers of its answers tell it, "
+            f"went back in each of {_MOST_BEGINNINGS} answers."
+        )
+        raise transient_error(message)
 
     def _ask_for_first_pages(self, start: Instant, *, open_end: bool) -> _Asked:
         """Those of all spans, but the open end's, which must come last.
