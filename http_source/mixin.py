@@ -58,7 +58,7 @@ _MOST_WORDS = 500
 # One with more objects and lists is no message to anybody, and may be nested too deeply to be read.
 _MOST_ERROR_PARTS = 500
 
-_TOO_DEEP = "expected values nested less deeply than some hundred levels"
+_TOO_DEEP = "expected values nested in at most some hundred levels"
 
 _PARTIAL = 206
 # A length that a body can have.

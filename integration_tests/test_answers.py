@@ -103,6 +103,16 @@ def test_an_answer_in_time_is_read_whole_on_a_connection_that_is_kept(monkeypatc
         assert len(output.records) == 300
 
 
+@pytest.mark.parametrize("place", [b"http://[bad", b"\xe9", b"https://evil.example.com/messages"])
+@pytest.mark.parametrize("status", [b"301 Moved", b"302 Found", b"308 Permanent Redirect"])
+def test_a_redirect_is_not_followed_whatever_address_it_names(trickle, place, status):
+    answer = b"HTTP/1.1 " + status + b"\r\nLocation: " + place + b"\r\nContent-Length: 0\r\n\r\n"
+    config = {"api_key": "made-up-key", "api_url": trickle(answer, b" ")}
+    output = read(SourceCourier(), config, CATALOG)
+    (error,) = {error.trace.error.message for error in output.errors[:1]}
+    assert "Unexpected redirect (HTTP 30" in error
+
+
 @pytest.fixture
 def impostor(tmp_path):
     """A server whose certificate nobody has signed."""

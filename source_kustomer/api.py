@@ -57,8 +57,8 @@ class VendorClock:
 
     def __init__(self) -> None:
         self._behind: Instant = 0
-        # Whether the last answer was dated days ago: that is no time to go by.
-        self.is_senseless = False
+        # Whether an answer has told a time that can be, and one a time that cannot.
+        self._is_known = self._was_senseless = False
         self._warned = False
 
     def observe(self, response: requests.Response) -> None:
@@ -67,13 +67,19 @@ class VendorClock:
         if date is None:
             return
         behind = max(0, self._local() - parse_instant(date.isoformat()))
-        self.is_senseless = behind > _SENSELESS_CLOCK
-        if not self.is_senseless:
-            self._behind = behind
+        if behind <= _SENSELESS_CLOCK:
+            self._behind, self._is_known = behind, True
+        elif not self._is_known:
+            self._was_senseless = True
 
     def now(self) -> Instant:
         """The present moment, never later than either clock says."""
         return self._local() - self._behind
+
+    @property
+    def is_senseless(self) -> bool:
+        """Whether all answers were dated days ago: that is no time to go by."""
+        return self._was_senseless and not self._is_known
 
     def require_sense(self, logger: logging.Logger) -> None:
         """Say so where Kustomer's clock is so far behind ours that one of them must be wrong.
