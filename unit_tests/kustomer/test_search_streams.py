@@ -1,14 +1,17 @@
 """The five searched streams: all that exists is emitted, in order, and no state claims more."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import chain, count, repeat
 
 import pytest
 from airbyte_cdk.models import AirbyteStreamStatus, FailureType
 
 from integration_tests.fake_vendor import Fault
-from integration_tests.fake_vendor.clock import from_ms, iso, to_ms
+from integration_tests.fake_vendor.clock import from_ms, http_date, iso, to_ms
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
+HOST = "https://api.kustomerapp.com"
 SETTLED = "2026-05-31T23:58:00.000Z"
 TIED_AT = datetime(2026, 3, 4, 5, 6, 7, 89000, tzinfo=UTC)
 BORN_AT = datetime(2026, 2, 1, tzinfo=UTC)
@@ -587,3 +590,49 @@ def test_the_stream_fails_with_a_sentence_when_ties_have_no_date_of_creation(org
     synced = sync(vendor, "notes")
     assert synced.failures == {FailureType.system_error}
     assert "createdAt" in synced.failure("notes")
+
+
+# A clock that cannot be
+
+
+class Dated:
+    """An org whose answers bear a date of the test's choice."""
+
+    def __init__(self, vendor, dates):
+        self.vendor, self.dates = vendor, iter(dates)
+
+    def handle(self, request):
+        reply = self.vendor.handle(request)
+        return replace(reply, headers=reply.headers | {"date": next(self.dates)})
+
+
+@pytest.mark.parametrize("stream", ["notes", "tags"])
+@pytest.mark.parametrize("mode", ["incremental", "full_refresh"])
+def test_the_stream_fails_when_all_answers_are_dated_years_ago(
+    org, sync, requests_mock, answer, stream, mode
+):
+    vendor = org({"note": 20}, list_rows={"tag": 20})
+    answer(requests_mock, HOST, Dated(vendor, repeat("Thu, 01 Jan 1970 00:00:00 GMT")))
+    synced = sync(vendor, stream, mode=mode)
+    assert synced.status(stream) is AirbyteStreamStatus.INCOMPLETE
+    assert synced.failures == {FailureType.system_error}
+    assert "One of the two clocks is wrong" in synced.failure(stream)
+    assert synced.states(stream) == []
+
+
+def test_every_row_is_read_when_one_answer_is_dated_years_ago(org, sync, requests_mock, answer):
+    vendor = org({"note": 20})
+    dates = chain(["Thu, 01 Jan 1970 00:00:00 GMT"], repeat("Mon, 01 Jun 2026 00:00:00 GMT"))
+    answer(requests_mock, HOST, Dated(vendor, dates))
+    assert_read_exactly_once(vendor, "note", sync(vendor, "notes"), "notes")
+
+
+def test_the_stream_fails_as_transient_when_the_vendors_clock_runs_backwards(
+    org, sync, requests_mock, answer
+):
+    vendor = org({"note": 20})
+    back = (http_date(NOW.timestamp() - 10 * step) for step in count(1))
+    answer(requests_mock, HOST, Dated(vendor, back))
+    synced = sync(vendor, "notes")
+    assert synced.failures == {FailureType.transient_error}
+    assert len(vendor.journal.entries) < 20
