@@ -154,18 +154,18 @@ class CourierStream(BackoffMixin, HttpStream):
         two: so a circle of any length is noticed (Brent's algorithm), in the memory of two pages.
         """
         ids = {row["id"] for row in rows}
-        is_idle = ids <= self._marked_ids | self._last_ids
-        self._idle_pages = self._idle_pages + 1 if is_idle else 0
+        in_circle = bool(ids) and ids <= self._marked_ids and ids != self._last_ids
+        self._idle_pages = self._idle_pages + 1 if in_circle or ids <= self._last_ids else 0
         self._pages += 1
         self._last_ids = ids or self._last_ids
         if ids and self._pages & (self._pages - 1) == 0:
             self._marked_ids = ids
-        if self._idle_pages == (_MOST_KNOWN_PAGES if ids else _MOST_EMPTY_PAGES):
-            what = "known rows alone" if ids else "no rows"
+        if in_circle or self._idle_pages == (_MOST_KNOWN_PAGES if ids else _MOST_EMPTY_PAGES):
+            what = f"{self._idle_pages} pages in a row without a new row"
             message = (
-                f"Courier answered GET /{self.endpoint} with {self._idle_pages} pages in a row "
-                f"that hold {what}, each with a new cursor to the next. Expected new rows, or "
-                "more: false."
+                f"Courier answered GET /{self.endpoint} with "
+                f"{'a page of rows from many pages ago' if in_circle else what}, and with a new "
+                "cursor to the next. Expected new rows, or more: false."
             )
             raise system_error(message)
 

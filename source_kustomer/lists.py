@@ -270,8 +270,11 @@ class ListStream(KustomerStream, ABC):
         return dict(parse_qsl(target.query))
 
     def most_body_bytes(self, response: requests.Response) -> int | None:
-        """Some megabytes for a page; what one row takes for one row."""
-        return None if asked_of(response).get("pageSize") == "1" else _MOST_PAGE_BYTES
+        """Some megabytes for a page; any number where single rows are asked for.
+
+        The vendor may have other sizes in its links, or heed none.
+        """
+        return None if self._size == 1 else _MOST_PAGE_BYTES
 
     def open_body(self, response: requests.Response, body: Any) -> Any:
         """A page whose further parts, where they are there, have the shapes that are relied on."""

@@ -294,3 +294,77 @@ def test_unknown_columns_are_kept_when_a_row_has_them(requests_mock):
         "share": None,
     }
     assert output.is_in_logs("without a column: novelty, share")
+
+
+class Pages:
+    """A vendor whose pages a function makes, each with a new cursor to the next."""
+
+    def __init__(self, rows_of):
+        self.rows_of, self.asked = rows_of, 0
+
+    def handle(self, request):
+        number = int(request.params.get("cursor", "0"))
+        self.asked += 1
+        rows = [{"id": str(ident), "enqueued": 1} for ident in self.rows_of(number)]
+        return json_reply(
+            200, {"paging": {"more": True, "cursor": str(number + 1)}, "results": rows}
+        )
+
+
+@pytest.mark.parametrize(
+    ("rows_of", "most"),
+    [
+        (lambda _: [], 101),
+        (lambda number: range(10) if number < 2 else [], 103),
+        (lambda _: range(10), 5),
+        (lambda number: range(10 * (number % 2), 10 * (number % 2) + 10), 9),
+        (lambda number: range(10 * (number % 3), 10 * (number % 3) + 10), 17),
+        (lambda number: range(10 * (number % 7), 10 * (number % 7) + 10), 33),
+        (lambda number: [number] if number < 5 else [4], 9),
+    ],
+    ids=["empty", "empty behind two", "the same", "two", "three", "seven", "the last row"],
+)
+def test_the_walk_ends_with_an_error_when_new_cursors_bring_no_new_rows(
+    requests_mock, answer, rows_of, most
+):
+    pages = Pages(rows_of)
+    answer(requests_mock, HOST, pages)
+    output = read(SourceCourier(), {"api_key": "made-up-key"}, CATALOG)
+    assert failure_types(output) == {FailureType.system_error}
+    assert status(output) is INCOMPLETE
+    assert "Expected new rows, or more: false" in output.errors[0].trace.error.message
+    assert pages.asked <= most
+
+
+def test_the_walk_goes_on_when_a_page_brings_the_last_row_again(requests_mock, answer):
+    class Vendor(Pages):
+        def handle(self, request):
+            reply = super().handle(request)
+            if request.params.get("cursor") == "9":
+                body = reply.json() | {"paging": {"more": False}}
+                return json_reply(200, body)
+            return reply
+
+    vendor = Vendor(lambda number: [3] if number == 4 else [number])
+    answer(requests_mock, HOST, vendor)
+    output = read(SourceCourier(), {"api_key": "made-up-key"}, CATALOG)
+    assert status(output) is COMPLETE
+    assert {int(ident) for ident in ids(output)} == {0, 1, 2, 3, 5, 6, 7, 8, 9}
+
+
+def test_a_saved_cursor_that_is_refused_and_met_again_fails_with_a_sentence(
+    vendor, requests_mock, answer
+):
+    saved = states(read_messages(vendor))[5]
+
+    class Refusing:
+        def handle(self, request):
+            if request.params == saved:
+                return json_reply(400, {"message": "Invalid cursor"})
+            return vendor.handle(request)
+
+    answer(requests_mock, HOST, Refusing())
+    output = read_messages(vendor, saved)
+    assert failure_types(output) == {FailureType.system_error}
+    assert "a cursor that it gave itself" in output.errors[0].trace.error.message
+    assert ids(output) == newest_first(vendor)[:60]
