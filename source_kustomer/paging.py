@@ -46,9 +46,9 @@ _CLEAN_ROUND = 3
 _IDLE_ENOUGH = 9
 
 
-# A heavier page costs memory and gains nothing: 500 rows of 1.5 kB weigh half as much, so only
+# A heavier page costs memory and gains nothing: 500 rows of 1.5 kB weigh two thirds of it, so only
 # pages of unusual rows are cut (`make bench`, scenario large-rows). Weights: http_source/body.py.
-PAGE_WEIGHT = 16 * 1024 * 1024
+PAGE_WEIGHT = 12 * 1024 * 1024
 
 
 class UnreadableError(Exception):

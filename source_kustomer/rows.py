@@ -31,7 +31,7 @@ class _Names(dict[str, str]):
         return name
 
 
-_MOST_NAMES = 2**16
+_MOST_NAMES = 2**14
 _names = _Names()
 
 
