@@ -23,7 +23,7 @@ from airbyte_cdk.sources.streams.http.error_handlers import (
 )
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
-from http_source.body import parse_json, weight
+from http_source.body import is_deeper_than, may_be_deep, parse_json, weight
 from http_source.config import unforeseen
 from http_source.deadline import DeadlineAdapter, require_certificates
 from http_source.wait import backoff_ceiling, wait_hint
@@ -58,7 +58,9 @@ _MOST_WORDS = 500
 # One with more objects and lists is no message to anybody, and may be nested too deeply to be read.
 _MOST_ERROR_PARTS = 500
 
-_TOO_DEEP = "expected values nested in at most some hundred levels"
+# What can be flattened and written as JSON again, with room to spare: Python stops at 1,000 calls.
+MOST_LEVELS = 400
+TOO_DEEP = f"expected values nested in at most {MOST_LEVELS} levels"
 
 _PARTIAL = 206
 # A length that a body can have.
@@ -90,6 +92,11 @@ class UnfinishedBodyError(ValueError):
 def parsed_body(response: requests.Response) -> Any:
     """What the stream's `open_body` made of a good response when its status was judged."""
     return response._parsed_body  # type: ignore[attr-defined]  # noqa: SLF001 - set below
+
+
+def weight_of(response: requests.Response) -> int:
+    """About how many bytes the value of a good response takes in memory."""
+    return response._weight  # type: ignore[attr-defined, no-any-return]  # noqa: SLF001 - set below
 
 
 class JitteredBackoff(BackoffStrategy):
@@ -221,19 +228,20 @@ class RetryingErrorHandler(HttpStatusErrorHandler):
             heavy = weight(response.content)
             if room is not None and heavy > room:
                 raise BodyTooLargeError
+            response._weight = heavy  # type: ignore[attr-defined]  # noqa: SLF001
             body = parse_json(response.content)
         except ValueError:
             return _transient(
                 f"{self._request(response)} was answered with a body that is not JSON."
             )
         except RecursionError:
-            return self._judge_broken(response, _TOO_DEEP)
+            return self._judge_broken(response, TOO_DEEP)
+        if may_be_deep(response.content) and is_deeper_than(MOST_LEVELS, body):
+            return self._judge_broken(response, TOO_DEEP)
         try:
             opened = self._stream.open_body(response, body)
         except BrokenBodyError as error:
             return self._judge_broken(response, str(error))
-        except RecursionError:
-            return self._judge_broken(response, _TOO_DEEP)
         except UnfinishedBodyError as error:
             return _transient(f"{self._request(response)}: {error}")
         response._parsed_body = opened  # type: ignore[attr-defined]  # noqa: SLF001

@@ -44,9 +44,9 @@ class MessageOutput(io.TextIOBase):
         self._reader_gone = select.poll()
         self._reader_gone.register(descriptor, 0)
         self._lock = threading.RLock()
-        self._gathered: list[str] = []
-        self._characters = 0
-        self._written_at = time.monotonic()
+        self._gathered: list[bytes] = []
+        self._bytes = 0
+        self._write_at = 0.0
         self._ending = False
         # Whether a write has failed: nobody reads, or the disk is full.
         self.is_broken = False
@@ -73,32 +73,33 @@ class MessageOutput(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Gather the text; write what was gathered after a hundredth of a second."""
+        try:
+            content = text.encode()
+        except UnicodeEncodeError:
+            content = without_surrogates(text).encode()
         with self._lock:
-            self._gathered.append(text)
-            self._characters += len(text)
-            if (
-                self._characters >= _PIECE_BYTES
-                or time.monotonic() - self._written_at >= _GATHER_SECONDS
-            ):
+            self._gathered.append(content)
+            self._bytes += len(content)
+            if self._bytes >= _PIECE_BYTES or time.monotonic() >= self._write_at:
                 self.flush()
         return len(text)
 
     def flush(self) -> None:
         """Write all whole lines that were gathered. Raises BrokenPipeError if nobody reads."""
         with self._lock:
-            text = "".join(self._gathered)
-            self._gathered, self._characters = [], 0
-            if text and not text.endswith("\n"):
-                cut = text.rfind("\n") + 1
-                self._gathered, self._characters = [text[cut:]], len(text) - cut
-                text = text[:cut]
-            if text:
+            content = b"".join(self._gathered)
+            self._gathered, self._bytes = [], 0
+            if content and not content.endswith(b"\n"):
+                cut = content.rfind(b"\n") + 1
+                self._gathered, self._bytes = [content[cut:]], len(content) - cut
+                content = content[:cut]
+            if content:
                 try:
-                    self._write_lines(_utf8(text))
+                    self._write_lines(_strict(content))
                 except OSError:
                     self.is_broken = True
                     raise
-            self._written_at = time.monotonic()
+            self._write_at = time.monotonic() + _GATHER_SECONDS
 
     def end(self) -> None:
         """Complete the line that is being written, and write no other. For another thread."""
@@ -173,18 +174,15 @@ def _wait_for_the_end() -> None:
         time.sleep(60)
 
 
-def _utf8(text: str) -> bytes:
-    r"""The lines as strict UTF-8 JSON.
+def _strict(lines: bytes) -> bytes:
+    r"""The lines as strict JSON.
 
     Text of the vendor that went around `parse_json`, such as the words of an error, may still hold
     half of a surrogate pair; JSON spells it `\udxxx`.
     """
-    if "\\ud" in text:
-        text = "\n".join(map(_without_escaped_surrogates, text.split("\n")))
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return without_surrogates(text).encode()
+    if b"\\ud" not in lines:
+        return lines
+    return "\n".join(map(_without_escaped_surrogates, lines.decode().split("\n"))).encode()
 
 
 def _without_escaped_surrogates(line: str) -> str:

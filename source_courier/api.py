@@ -22,6 +22,8 @@ from http_source.columns import Columns, with_additional_attributes
 from http_source.mixin import (
     CHECK_ANSWER_SECONDS,
     CHECK_TRIES,
+    MOST_LEVELS,
+    TOO_DEEP,
     BackoffMixin,
     BrokenBodyError,
     error_text,
@@ -32,8 +34,6 @@ from source_courier.config import CourierConfig
 # What the CDK writes, and skips, as the state of a full refresh that has reached its end.
 _COMPLETE = {"__ab_full_refresh_sync_complete": True}
 
-# What can be written as JSON again, with room to spare: Python's own limit is 1,000.
-_MOST_LEVELS = 400
 # Archived rows may leave pages empty (unverified). A hundred of them in a row are no walk any more.
 _MOST_EMPTY_PAGES = 100
 # Cursors may include the row they name, so one page of known rows is possible.
@@ -225,9 +225,8 @@ class CourierStream(BackoffMixin, HttpStream):
         if not all(isinstance(row, dict) and is_id(row.get("id")) for row in body["results"]):
             msg = "expected rows with an 'id' under 'results'"
             raise BrokenBodyError(msg)
-        if is_deeper_than(_MOST_LEVELS, body):
-            msg = f"expected values nested in at most {_MOST_LEVELS} levels"
-            raise BrokenBodyError(msg)
+        if is_deeper_than(MOST_LEVELS, body):
+            raise BrokenBodyError(TOO_DEEP)
         paging = body.get("paging")
         if not isinstance(paging, dict) or not isinstance(paging.get("more"), bool):
             msg = "expected true or false under 'paging.more'"

@@ -16,7 +16,14 @@ from airbyte_cdk.models import SyncMode
 from airbyte_cdk.sources.streams.http.error_handlers import ErrorResolution, ResponseAction
 
 from http_source.body import is_deeper_than
-from http_source.mixin import BodyTooLargeError, BrokenBodyError, parsed_body, pause
+from http_source.mixin import (
+    MOST_LEVELS,
+    TOO_DEEP,
+    BodyTooLargeError,
+    BrokenBodyError,
+    parsed_body,
+    pause,
+)
 from source_kustomer.api import (
     PREPARED_FOR_SECONDS,
     KustomerStream,
@@ -41,8 +48,6 @@ _MOST_PAGE_BYTES = 6 * 1024 * 1024
 _CALM_ENOUGH = 3
 # An empty page that contradicts another is asked for again, so often.
 _MOST_DOUBTS = 2
-# What can be written as JSON again, with room to spare: Python's own limit is 1,000.
-_MOST_LEVELS = 400
 # Its pages are then known, and asked for side by side.
 _PAGES_AT_ONCE = 4
 
@@ -279,9 +284,8 @@ class ListStream(KustomerStream, ABC):
     def open_body(self, response: requests.Response, body: Any) -> Any:
         """A page whose further parts, where they are there, have the shapes that are relied on."""
         super().open_body(response, body)
-        if is_deeper_than(_MOST_LEVELS, body):
-            msg = f"expected values nested in at most {_MOST_LEVELS} levels"
-            raise BrokenBodyError(msg)
+        if is_deeper_than(MOST_LEVELS, body):
+            raise BrokenBodyError(TOO_DEEP)
         total = count(part(body, "meta"), "total")
         next_link(part(body, "links"))
         asked = asked_of(response)

@@ -13,7 +13,7 @@ timestamp has been seen, and a first page also everything before.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import ceil
@@ -77,17 +77,17 @@ class Query:
 
 
 class Hit(NamedTuple):
-    """One record as search returned it: `created_at` as sent, and the row to emit."""
+    """One record as search returned it."""
 
     id: str
     updated: Instant
-    created_at: Any
-    row: dict[str, Any]
+    resource: Mapping[str, Any]
 
     @property
     def created(self) -> Instant | None:
         """Its `created_at`, if it has one. Raises ValueError or TypeError if that is no date."""
-        return None if self.created_at is None else parse_instant(self.created_at)
+        created = self.resource["attributes"].get("createdAt")
+        return None if created is None else parse_instant(created)
 
 
 @dataclass(frozen=True)

@@ -50,14 +50,13 @@ def flatten(resource: Mapping[str, Any]) -> Row:
         if name in row:  # an attribute of its column's name is there too
             row[f"attribute_{column}"] = row[column]
             row[column] = row.pop(name)
-    own = [(_names[name], value) for name, value in resource.items() if name not in _LIFTED]
-    for column, value in own:
-        _put(row, column, _value(value))
+    for name, value in resource.items():
+        if name not in _LIFTED:
+            _put(row, _names[name], _value(value))
     relationships = resource.get("relationships")
     if isinstance(relationships, dict):
-        taken = {column for column, _ in own} | _CURSOR_COLUMNS & row.keys()
         for column, data in _related(relationships):
-            _put(row, f"relationship_{column}" if column in taken else column, data)
+            _put(row, f"relationship_{column}" if column in _OWN else column, data)
     elif relationships is not None:
         _put(row, "relationships", _value(relationships))
     return row
@@ -65,7 +64,7 @@ def flatten(resource: Mapping[str, Any]) -> Row:
 
 # What streams are ordered by keeps its name as well.
 _CURSORS = {"updatedAt": "updated_at", "createdAt": "created_at"}
-_CURSOR_COLUMNS = frozenset(_CURSORS.values())
+_OWN = frozenset({"id", "type", "links", *_CURSORS.values()})
 _LIFTED = frozenset({"attributes", "relationships"})
 # These only say where else to look.
 _POINTERS = frozenset({"data", "links", "link"})
@@ -86,13 +85,20 @@ def _related(relationships: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
                 yield column, _value(value)
             continue
         data = value.get("data")
-        if len(value) > ("data" in value) + ("links" in value) + ("link" in value):
+        if data is not None and (len(value) == 1 or (len(value) == _USUAL and "links" in value)):
+            yield column, _value(data)
+            continue
+        if not _POINTERS.issuperset(value):
             told = _value({key: item for key, item in value.items() if key not in _POINTERS})
             yield column if data is None else f"relationship_{column}", told
             if data is None:
                 continue
         if "data" in value:
             yield column, _value(data)
+
+
+# Data and links.
+_USUAL = 2
 
 
 # JSON knows no subclasses, so the type itself decides.

@@ -63,7 +63,7 @@ class Vendor:
         self.requests += 1
         self.change()
         rows = [
-            Hit(name, updated, format_instant(created), {})
+            Hit(name, updated, {"attributes": {"createdAt": format_instant(created)}})
             for name, (updated, created) in self.records.items()
             if within(updated, query.lower, query.upper)
             and within(created, query.created_from, query.created_to)
