@@ -30,6 +30,7 @@ import re
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future
@@ -705,7 +706,7 @@ class Totals:
     late_statuses: int = 0
 
 
-class Connection:
+class Connection(ABC):
     """One source, its vendor and its destination, over many syncs. For override."""
 
     source: type[AbstractSource]
@@ -718,8 +719,9 @@ class Connection:
         self.destination = Destination({name: s.json_schema for name, s in self.streams.items()})
         self.trouble: Trouble | None = None
 
+    @abstractmethod
     def first_config(self) -> dict[str, Any]:
-        raise NotImplementedError
+        """A config that discover takes."""
 
     def pass_time(self) -> None:
         """Minutes to months, in which things happen; the last of them just now."""
@@ -806,12 +808,13 @@ class Connection:
                 if self.destination.copies[name].status != "COMPLETE":
                     raise DiffersError(f"the sync is complete, but {name} is not")
 
+    @abstractmethod
     def is_resumed(self, copy: Copy) -> bool:
-        raise NotImplementedError
+        """Whether the next full refresh goes on where the last one stood."""
 
+    @abstractmethod
     def sync(self) -> None:
         """One sync and all checks."""
-        raise NotImplementedError
 
 
 @dataclass
