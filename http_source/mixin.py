@@ -52,6 +52,8 @@ CHECK_TRIES = 2
 # Bodies are read in pieces of this size; 10 kB, as `requests` does, takes a tenth more processor
 # time of a sync.
 _PIECE_BYTES = 128 * 1024
+# What is longer than this when the time for an answer is over, can be asked for in smaller pages.
+_LONG_BODY_BYTES = 64 * 1024
 # The body of a refusal is read for its words only.
 _MOST_ERROR_BYTES = 1024 * 1024
 _MOST_WORDS = 500
@@ -176,13 +178,20 @@ class RetryingErrorHandler(HttpStatusErrorHandler):
             self._leave(response)
             return
         pieces: list[bytes] = []
-        size = 0
-        for piece in response.iter_content(_PIECE_BYTES):
-            size += len(piece)
-            pieces.append(piece)
-            if most is not None and size > most:
+        size, began = 0, time.monotonic()
+        try:
+            for piece in response.iter_content(_PIECE_BYTES):
+                size += len(piece)
+                pieces.append(piece)
+                if most is not None and size > most:
+                    self._leave(response)
+                    return
+        except requests.RequestException:
+            # A long body on a slow line: a shorter one arrives in time.
+            is_slow = time.monotonic() - began > self._stream.answer_seconds / 2
+            if most is not None and is_slow and size > _LONG_BODY_BYTES:
                 self._leave(response)
-                return
+            raise
         # As `requests` does when it reads a body at once; `content`, `text` and `json` use it.
         response._content = b"".join(pieces)  # noqa: SLF001
 

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import socketserver
 import ssl
 import threading
 import time
@@ -17,9 +18,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 import source_courier.api
-from integration_tests.fake_vendor import Courier, FakeVendor
+from integration_tests.fake_vendor import Courier, FakeVendor, Kustomer
 from source_courier import SourceCourier
 from source_courier.api import CourierStream
+from source_kustomer import SourceKustomer
+from source_kustomer.api import KustomerStream
 
 CATALOG = CatalogBuilder().with_stream("messages", SyncMode.full_refresh).build()
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -101,6 +104,29 @@ def test_an_answer_in_time_is_read_whole_on_a_connection_that_is_kept(monkeypatc
         config = {"api_key": vendor.courier.key, "api_url": vendor.url}
         output = read(SourceCourier(), config, CATALOG)
         assert len(output.records) == 300
+
+
+def test_smaller_pages_are_asked_for_when_a_page_takes_too_long(monkeypatch):
+    """A line that carries 400 kB a second, and answers that must be complete within a second."""
+    wrote = socket.socket.sendall
+
+    def slowly(connection, content):
+        for start in range(0, len(content), 40_000):
+            wrote(connection, content[start : start + 40_000])
+            time.sleep(0.1)
+
+    monkeypatch.setattr(socketserver._SocketWriter, "write", lambda self, content: (
+        slowly(self._sock, content), len(content))[1])  # fmt: skip
+    monkeypatch.setattr(KustomerStream, "answer_seconds", 1.0)
+    org = Kustomer({"note": 500}, list_rows=0, years=1)
+    catalog = CatalogBuilder().with_stream("notes", SyncMode.full_refresh).build()
+    with FakeVendor(kustomer=org) as vendor:
+        org.switch(row_bytes=1_000)
+        config = {"api_token": org.token, "start_date": "2020-01-01", "api_url": vendor.url}
+        output = read(SourceKustomer(), config | {"include_archived": False}, catalog)
+    assert output.errors == []
+    assert len(output.records) == 500
+    assert {entry.page_size for entry in org.journal.entries} > {500, 125}
 
 
 @pytest.mark.parametrize("place", [b"http://[bad", b"\xe9", b"https://evil.example.com/messages"])
