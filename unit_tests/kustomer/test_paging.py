@@ -153,6 +153,12 @@ def impossible(spec: list[tuple[int, int, str]], kind: dict[str, object]) -> boo
     return countless and unsplittable(records(spec)) > shown
 
 
+def guesswork(spec: list[tuple[int, int, str]], kind: dict[str, object]) -> bool:
+    """The same in pages that are cut short and come in another order each time: a best effort."""
+    cut_and_shuffled = kind["cut"] is not None and kind["tie_order"] == "shuffled"
+    return cut_and_shuffled and impossible(spec, kind)
+
+
 def may_be_refused(spec: list[tuple[int, int, str]], kind: dict[str, object]) -> bool:
     """Whether a loud error is right: see the docstring of `Reader._by_number`."""
     made = records(spec)
@@ -179,6 +185,7 @@ full_size = settings(max_examples=250, deadline=None, suppress_health_check=[Hea
 @given(groups, vendors, st.sampled_from([0.0, 0.2, 0.7]), st.sampled_from([0.0, 0.3]))
 def test_all_that_stays_is_emitted_in_order_and_before_its_checkpoint(spec, kind, churn, late):
     assume(not (churn and impossible(spec, kind)))
+    assume(not guesswork(spec, kind))
     vendor = Vendor(records(spec), churn=churn, late=late, **kind)
     excusable = may_be_refused(spec, kind)
     emitted: list[Hit] = []
@@ -232,6 +239,7 @@ def test_a_record_that_moves_during_a_full_refresh_is_still_in_it(spec, kind, ch
 @full_size
 @given(groups, vendors)
 def test_a_quiet_vendor_repeats_nothing_and_two_syncs_meet_exactly(spec, kind):
+    assume(not guesswork(spec, kind))
     vendor = Vendor(records(spec), **kind)
     middle = START + 500
     emitted: list[str] = []
