@@ -57,41 +57,28 @@ class VendorClock:
 
     def __init__(self) -> None:
         self._behind: Instant = 0
-        # Whether an answer has told a time that can be, and one a time that cannot.
-        self._is_known = self._was_senseless = False
         self._warned = False
 
     def observe(self, response: requests.Response) -> None:
         """Take note of an answer's `Date`."""
         date = http_date(response.headers.get("Date", ""))
-        if date is None:
-            return
-        behind = max(0, self._local() - parse_instant(date.isoformat()))
-        if behind <= _SENSELESS_CLOCK:
-            self._behind, self._is_known = behind, True
-        elif not self._is_known:
-            self._was_senseless = True
+        if date is not None:
+            self._behind = max(0, self._local() - parse_instant(date.isoformat()))
+
+    def is_senseless(self, start: Instant) -> bool:
+        """Whether it is days behind ours, and before the moment from which on is to be read."""
+        return self._behind > _SENSELESS_CLOCK and self.now() < start
+
+    def forget(self) -> None:
+        """Go by our clock until the next answer."""
+        self._behind = 0
 
     def now(self) -> Instant:
         """The present moment, never later than either clock says."""
         return self._local() - self._behind
 
-    @property
-    def is_senseless(self) -> bool:
-        """Whether all answers were dated days ago: that is no time to go by."""
-        return self._was_senseless and not self._is_known
-
-    def require_sense(self, logger: logging.Logger) -> None:
-        """Say so where Kustomer's clock is so far behind ours that one of them must be wrong.
-
-        Raises a system error where it is days behind: nobody knows what time it is then.
-        """
-        if self.is_senseless:
-            raise system_error(
-                "Kustomer's answers are dated days before this machine's time (Date header). One "
-                "of the two clocks is wrong. Set this machine's clock; if it is right, a proxy may "
-                "send the wrong header. The state stays."
-            )
+    def warn_once(self, logger: logging.Logger) -> None:
+        """Say so where Kustomer's clock is so far behind ours that one of them must be wrong."""
         if self._behind > _WRONG_CLOCK and not self._warned:
             self._warned = True
             logger.warning(

@@ -113,7 +113,7 @@ class ListStream(KustomerStream, ABC):
             self._end()
         # What changed since the first page was asked for belongs to the next sync, though this one
         # may have seen it too. Kustomer's clock may not have been known at that time.
-        self._clock.require_sense(self.logger)
+        self._clock.warn_once(self.logger)
         elapsed = int((time.monotonic() - asked.at) * 1000)
         begun = min(asked.now, self._clock.now() - elapsed)
         self._saved = Bookmark(max(begun - SETTLING, lower)).as_state()

@@ -242,17 +242,26 @@ class SearchStream(KustomerStream, ABC):
         That answer tells Kustomer's clock. If it turns out to be behind ours, the reading begins
         again from the corrected moment; nothing has been emitted by then.
         """
+        was_senseless = False
         for _ in range(_MOST_BEGINNINGS):
             asked, self._prepared = self._prepared, None
             if asked is None or time.monotonic() > asked.at + PREPARED_FOR_SECONDS:
                 asked = self._ask_for_first_pages(start, open_end=open_end)
             batches = self._read(asked)
             first = next(batches, None)
-            is_ours = self._clock.now() >= asked.now - _CLOCK_PRECISION
-            if is_ours and not self._clock.is_senseless:
-                self._clock.require_sense(self.logger)
+            was_senseless = self._clock.is_senseless(start)
+            if was_senseless:
+                self._clock.forget()
+            elif self._clock.now() >= asked.now - _CLOCK_PRECISION:
+                self._clock.warn_once(self.logger)
                 return asked.now, iter(()) if first is None else _chain(first, batches)
-        self._clock.require_sense(self.logger)
+        if was_senseless:
+            raise system_error(
+                f"Stream {self.name}: Kustomer's answers are dated days before this machine's time "
+                "(Date header), and before the moment from which on is to be read. One of the two "
+                "clocks is wrong. Set this machine's clock; if it is right, a proxy may send the "
+                "wrong header. The state stays."
+            )
         message = (
             f"Stream {self.name}: Kustomer's clock, as the Date headers of its answers tell it, "
             f"went back in each of {_MOST_BEGINNINGS} answers."
