@@ -473,8 +473,10 @@ class Reader:
         """
         number = len(rows)
         sizes = range(-(-number // (MAX_PAGES - 1)), min(number, self._size) + 1)
-        if not rows or not sizes:
+        if not rows:
             return False
+        if not sizes:
+            return True  # no page begins there: nobody knows, so the rounds go on and fail at last
         size = min(sizes, key=lambda size: (number % size, size))
         page = next(self._ask([replace(query, page=number // size + 1, size=size)]))
         return page is not None and not {hit.id for hit in page.hits} <= set(rows)
