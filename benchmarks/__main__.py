@@ -27,7 +27,7 @@ _HEAD = (
     "lost",
 )  # fmt: skip
 _HOW = """\
-How it was measured: `python -m benchmarks` on the fake vendor (integration_tests/fake_vendor),
+How it was measured: `python -m benchmarks` on the fake vendor (fake_vendor),
 which runs in a process of its own on the same machine. Every reader is a fresh process; its output
 goes to a file and is counted afterwards, row by row, against the ids that the vendor holds. Wall
 time includes the start of the interpreter and all imports. Processor time (user and system) and

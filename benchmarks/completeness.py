@@ -35,9 +35,9 @@ from typing import Any
 
 import orjson
 
-from integration_tests.fake_vendor import Clock, FakeVendor, Kustomer, KustomerSwitches, Request
-from integration_tests.fake_vendor.data import Record
-from integration_tests.fake_vendor.wire import Reply
+from fake_vendor import Clock, FakeVendor, Kustomer, KustomerSwitches, Request
+from fake_vendor.data import Record
+from fake_vendor.wire import Reply
 
 _ROOT = Path(__file__).parent.parent
 # Vendor time stands still, but for what a search takes at the documented 100 a minute. It is long
@@ -377,7 +377,7 @@ _PREFACE = """\
 # Completeness
 
 What three ways to read one search stream lost and emitted twice, on the fake vendor of
-`integration_tests/fake_vendor`. The stream is customers; the same code reads all five searches.
+`fake_vendor`. The stream is customers; the same code reads all five searches.
 `python -m benchmarks.completeness` writes this file; the head of that module says what the two
 other ways are.
 

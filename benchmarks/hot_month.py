@@ -14,8 +14,8 @@ import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from integration_tests.fake_vendor import FakeVendor, Kustomer
-from integration_tests.fake_vendor.data import PLURALS
+from fake_vendor import FakeVendor, Kustomer
+from fake_vendor.data import PLURALS
 
 _KINDS = {plural: kind for kind, plural in PLURALS.items()}
 

@@ -111,7 +111,7 @@ class Bench:
         spelled = ",".join(f"{name}={count}" for name, count in rows.items())
         arguments = ["--ready-file", "{ready}", "--years", _YEARS, "--courier-rows", "0"]
         arguments += ["--rows", spelled, "--list-rows", str(list_rows), *options]
-        with serving(self.place, "integration_tests.fake_vendor", *arguments) as vendor:
+        with serving(self.place, "fake_vendor", *arguments) as vendor:
             yield vendor
 
     def read(
@@ -360,7 +360,7 @@ def courier(bench: Bench) -> Result:
     start = statistics.median(bench.start_up(*spec).wall for _ in range(3))
     arguments = ["--ready-file", "{ready}", "--rows", "0", "--list-rows", "0"]
     arguments += ["--courier-rows", str(count), "--latency-ms", "150"]
-    with serving(bench.place, "integration_tests.fake_vendor", *arguments) as vendor:
+    with serving(bench.place, "fake_vendor", *arguments) as vendor:
         ours = bench.read(vendor, {"messages": count}, source="courier")
     result.runs.append(ours)
     result.complete(ours)

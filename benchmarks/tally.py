@@ -11,7 +11,7 @@ from pathlib import Path
 
 import orjson
 
-from integration_tests.fake_vendor.data import PLURALS, object_id
+from fake_vendor.data import PLURALS, object_id
 
 _KINDS = {plural: kind for kind, plural in PLURALS.items()}
 

@@ -33,7 +33,7 @@ _GRAVEST_FIRST = (
 )
 
 
-class HttpSourceMixin(AbstractSource):
+class HttpSource(AbstractSource):
     """Stands left of `AbstractSource`; the source names its config model, docs and streams."""
 
     config_class: ClassVar[type[SourceConfig]]

@@ -9,7 +9,7 @@ import pytest
 # The CDK's own hook: it runs a suite's tests for each config in acceptance-test-config.yml.
 from airbyte_cdk.test.standard_tests.pytest_hooks import pytest_generate_tests  # noqa: F401
 
-from integration_tests.fake_vendor import Courier, FakeVendor, Kustomer
+from fake_vendor import Courier, FakeVendor, Kustomer
 
 HERE = Path(__file__).resolve().parent
 

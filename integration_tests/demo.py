@@ -232,7 +232,7 @@ def parsed(text: bytes, program: str) -> Message:
 def fake_vendor(place: Path) -> Iterator[str]:
     """Serve both vendors for as long as the block lasts; yields their base URL."""
     ready, log = place / "ready", place / "vendor.log"
-    program = [sys.executable, "-m", "integration_tests.fake_vendor", "--port", "0"]
+    program = [sys.executable, "-m", "fake_vendor", "--port", "0"]
     program += ["--ready-file", str(ready), "--rows", str(SEARCH_ROWS)]
     program += ["--list-rows", str(LIST_ROWS), "--courier-rows", str(COURIER_ROWS)]
     with log.open("wb") as out, running(program, cwd=ROOT, stdout=out, stderr=out) as process:

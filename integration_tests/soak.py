@@ -52,13 +52,13 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPResponse
 
+from fake_vendor import Clock, Courier, Fault, Kustomer, Reply, Request
+from fake_vendor.clock import http_date, iso, to_ms
+from fake_vendor.courier import CourierSwitches, Message
+from fake_vendor.data import LIST_KINDS, PLURALS, SEARCH_KINDS, Record
+from fake_vendor.kustomer import KustomerSwitches
 from http_source.output import MessageOutput
 from integration_tests.destination import Copy, Destination
-from integration_tests.fake_vendor import Clock, Courier, Fault, Kustomer, Reply, Request
-from integration_tests.fake_vendor.clock import http_date, iso, to_ms
-from integration_tests.fake_vendor.courier import CourierSwitches, Message
-from integration_tests.fake_vendor.data import LIST_KINDS, PLURALS, SEARCH_KINDS, Record
-from integration_tests.fake_vendor.kustomer import KustomerSwitches
 from source_courier import SourceCourier
 from source_kustomer import SourceKustomer
 
@@ -1170,7 +1170,7 @@ def faked(chance: Random) -> Iterator[tuple[Time, Turns, Callable[[Any], None]]]
             stack.enter_context(pool)
         stack.enter_context(mock.patch("time.sleep", clock.sleep))
         waits = SimpleNamespace(Condition=clock.condition)
-        stack.enter_context(mock.patch("http_source.budget.threading", waits))
+        stack.enter_context(mock.patch("http_source.rate_limiter.threading", waits))
         send = transport(lambda: answering[-1].trouble)
         stack.enter_context(mock.patch.object(HTTPAdapter, "send", send))
         yield clock, turns, answering.append

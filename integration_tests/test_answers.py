@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 import source_courier.api
-from integration_tests.fake_vendor import Courier, FakeVendor, Kustomer
+from fake_vendor import Courier, FakeVendor, Kustomer
 from source_courier import SourceCourier
 from source_courier.api import CourierStream
 from source_kustomer import SourceKustomer

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from integration_tests.fake_vendor import Courier, FakeVendor, Kustomer
+from fake_vendor import Courier, FakeVendor, Kustomer
 
 ROOT = Path(__file__).resolve().parent.parent
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}

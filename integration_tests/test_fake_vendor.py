@@ -8,7 +8,7 @@ import orjson
 import pytest
 import requests
 
-from integration_tests.fake_vendor import Clock, Courier, FakeVendor, Kustomer, Request
+from fake_vendor import Clock, Courier, FakeVendor, Kustomer, Request
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from integration_tests.fake_vendor import FakeVendor, Kustomer
+from fake_vendor import FakeVendor, Kustomer
 
 ROOT = Path(__file__).resolve().parent.parent
 KILLS = 3

@@ -92,8 +92,8 @@ def test_it_fails_with_a_broken_destination_and_names_seed_and_sync(monkeypatch,
 
 def test_it_fails_when_kustomer_s_states_claim_what_is_not_settled(monkeypatch):
     for module in ("timeline", "search", "lists"):
-        monkeypatch.setattr(f"source_kustomer.{module}.SETTLING", 0)
-    assert timeline.SETTLING == 0
+        monkeypatch.setattr(f"source_kustomer.{module}.INDEX_LAG", 0)
+    assert timeline.INDEX_LAG == 0
     with pytest.raises(soak.DiffersError, match=r"the state claims all below"):
         soak.soak(SEED, 40, say=silent)
 

@@ -19,7 +19,7 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from http_source.body import is_deeper_than, is_id
 from http_source.columns import Columns, with_additional_attributes
-from http_source.mixin import (
+from http_source.retry import (
     CHECK_ANSWER_SECONDS,
     CHECK_TRIES,
     MOST_LEVELS,
@@ -217,7 +217,7 @@ class CourierStream(BackoffMixin, HttpStream):
         token = {"cursor": cursor} if cursor else None
         return self._fetch_next_page(next_page_token=token)[1]
 
-    def open_body(self, response: requests.Response, body: Any) -> Any:
+    def validate_page(self, response: requests.Response, body: Any) -> Any:
         """Both keys of the envelope must be there; an absent one is not an empty page."""
         if not isinstance(body, dict) or not isinstance(body.get("results"), list):
             msg = "expected a list under 'results'"
@@ -237,7 +237,7 @@ class CourierStream(BackoffMixin, HttpStream):
             raise BrokenBodyError(msg)
         return body
 
-    def refusal(self, response: requests.Response) -> ErrorResolution | None:
+    def explain_error(self, response: requests.Response) -> ErrorResolution | None:
         """What a 4xx of Courier's means to the user. Raises _CursorRefusedError for a cursor's."""
         status = response.status_code
         text = error_text(response)

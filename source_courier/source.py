@@ -9,12 +9,12 @@ from airbyte_cdk.sources import AbstractSource
 from airbyte_cdk.sources.streams import Stream
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
-from http_source.source import HttpSourceMixin
+from http_source.source import HttpSource
 from source_courier.config import CourierConfig
 from source_courier.streams import Messages
 
 
-class SourceCourier(HttpSourceMixin, AbstractSource):
+class SourceCourier(HttpSource, AbstractSource):
     """Reads the messages that a Courier workspace has sent, newest first."""
 
     config_class = CourierConfig

@@ -19,9 +19,10 @@ from airbyte_cdk.sources.streams.http.requests_native_auth import TokenAuthentic
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from http_source.body import is_id
-from http_source.budget import RateBudget
 from http_source.columns import Columns, with_additional_attributes
-from http_source.mixin import (
+from http_source.progress import announce_rate_limit
+from http_source.rate_limiter import RateBudget
+from http_source.retry import (
     CHECK_ANSWER_SECONDS,
     CHECK_TRIES,
     BackoffMixin,
@@ -29,22 +30,21 @@ from http_source.mixin import (
     error_text,
     parsed_body,
 )
-from http_source.progress import announce_rate_limit
-from http_source.wait import http_date
+from http_source.retry_after import http_date
 from source_kustomer.config import KustomerConfig
 from source_kustomer.state import bookmark, unfinished_bookmark
-from source_kustomer.timeline import Instant, parse_instant
+from source_kustomer.timeline import EpochMs, parse_instant
 
 # Clocks that are kept in time do not differ by so much.
-_WRONG_CLOCK: Instant = 10 * 60 * 1000
+_WRONG_CLOCK: EpochMs = 10 * 60 * 1000
 
 # No clock that is looked after is so wrong. A sync that heeded it would leave out days.
-_DAY: Instant = 24 * 60 * 60 * 1000
-_SENSELESS_CLOCK: Instant = 2 * _DAY
+_DAY: EpochMs = 24 * 60 * 60 * 1000
+_SENSELESS_CLOCK: EpochMs = 2 * _DAY
 
 # Pages that were asked for ahead of a stream's turn are used within this time: a stream should
 # see what is there when its turn comes, and end its state not long before.
-PREPARED_FOR_SECONDS = 60.0
+PREFETCH_VALID_SECONDS = 60.0
 
 _NEW_KEY = "Make a new one in Kustomer under Settings > Security > API Keys."
 
@@ -56,7 +56,7 @@ class VendorClock:
     """
 
     def __init__(self) -> None:
-        self._behind: Instant = 0
+        self._behind: EpochMs = 0
         self._warned = False
 
     def observe(self, response: requests.Response) -> None:
@@ -65,7 +65,7 @@ class VendorClock:
         if date is not None:
             self._behind = max(0, self._local() - parse_instant(date.isoformat()))
 
-    def is_senseless(self, start: Instant) -> bool:
+    def is_senseless(self, start: EpochMs) -> bool:
         """Whether it is days behind ours, and before the moment from which on is to be read."""
         return self._behind > _SENSELESS_CLOCK and self.now() < start
 
@@ -73,7 +73,7 @@ class VendorClock:
         """Go by our clock until the next answer."""
         self._behind = 0
 
-    def now(self) -> Instant:
+    def now(self) -> EpochMs:
         """The present moment, never later than either clock says."""
         return self._local() - self._behind
 
@@ -87,7 +87,7 @@ class VendorClock:
             )
 
     @staticmethod
-    def _local() -> Instant:
+    def _local() -> EpochMs:
         return parse_instant(datetime.now(tz=UTC).isoformat())
 
 
@@ -96,19 +96,19 @@ class VendorClock:
 _SEARCHES_A_MINUTE = 100
 
 
-def _lane(request: requests.PreparedRequest) -> str:
+def _bucket(request: requests.PreparedRequest) -> str:
     path = str(request.url).split("?", 1)[0].rstrip("/")
     return "search" if path.endswith("/search") else "list"
 
 
-class Run:
+class SyncContext:
     """What the streams of one run share: the configuration, Kustomer's clock, the rate budget."""
 
     def __init__(self, config: KustomerConfig) -> None:
         self.config = config
         self.clock = VendorClock()
         self.budget = RateBudget(
-            _lane, {"search": _SEARCHES_A_MINUTE}, share=config.rate_limit_share / 100
+            _bucket, {"search": _SEARCHES_A_MINUTE}, share=config.rate_limit_share / 100
         )
 
 
@@ -121,17 +121,17 @@ class KustomerStream(BackoffMixin, HttpStream, ABC):
     # The role that reading this stream takes, for the sentence that a refusal ends in.
     role: ClassVar[str]
 
-    def __init__(self, run: Run, *, for_check: bool = False) -> None:
+    def __init__(self, context: SyncContext, *, for_check: bool = False) -> None:
         if for_check:
             self.max_tries, self.answer_seconds = CHECK_TRIES, CHECK_ANSWER_SECONDS
-        self._run = run
-        self._config = run.config
-        self._clock = run.clock
+        self._context = context
+        self._config = context.config
+        self._clock = context.clock
         self._saved: MutableMapping[str, Any] = {}
         self._has_begun = False
         super().__init__(
-            authenticator=TokenAuthenticator(run.config.api_token),
-            api_budget=run.budget.for_stream(self._tell_of_wait),
+            authenticator=TokenAuthenticator(context.config.api_token),
+            api_budget=context.budget.for_stream(self._tell_of_wait),
         )
 
     def _tell_of_wait(self, _seconds: float) -> None:
@@ -180,7 +180,7 @@ class KustomerStream(BackoffMixin, HttpStream, ABC):
         resources: list[Mapping[str, Any]] = parsed_body(response)["data"]
         return resources
 
-    def open_body(self, response: requests.Response, body: Any) -> Any:
+    def validate_page(self, response: requests.Response, body: Any) -> Any:
         """A page is an object with a list of resources under `data`."""
         if not isinstance(body, dict) or not isinstance(body.get("data"), list):
             msg = "expected a list under 'data'"
@@ -195,7 +195,7 @@ class KustomerStream(BackoffMixin, HttpStream, ABC):
                 raise BrokenBodyError(msg)
         return body
 
-    def refusal(self, response: requests.Response) -> ErrorResolution | None:
+    def explain_error(self, response: requests.Response) -> ErrorResolution | None:
         """What a 4xx of Kustomer's means to the user.
 
         401 covers a bad or expired key and a missing role alike
@@ -224,7 +224,7 @@ class KustomerStream(BackoffMixin, HttpStream, ABC):
         )
 
     @abstractmethod
-    def prepare(self, sync_mode: SyncMode) -> None:
+    def prefetch(self, sync_mode: SyncMode) -> None:
         """Ask for the first pages now, for a read that is to begin soon."""
 
     def _get(self, token: Mapping[str, Any]) -> requests.Response:
@@ -232,7 +232,7 @@ class KustomerStream(BackoffMixin, HttpStream, ABC):
         self._clock.observe(response)
         return response
 
-    def _resume_point(self, sync_mode: SyncMode) -> Instant:
+    def _resume_point(self, sync_mode: SyncMode) -> EpochMs:
         """Where to begin: the saved state, but a full refresh takes only its own unfinished one."""
         read = unfinished_bookmark if sync_mode is SyncMode.full_refresh else bookmark
         saved = read(self.name, self._saved)
@@ -252,11 +252,11 @@ class CurrentToken(KustomerStream):
         """The endpoint, below `url_base`."""
         return "auth/tokens/current"
 
-    def open_body(self, response: requests.Response, body: Any) -> Any:
+    def validate_page(self, response: requests.Response, body: Any) -> Any:
         """Any answer will do."""
         return body
 
-    def prepare(self, sync_mode: SyncMode) -> None:
+    def prefetch(self, sync_mode: SyncMode) -> None:
         """There is nothing to read."""
 
     def is_accepted(self) -> bool:

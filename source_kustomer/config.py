@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, field_validator
 
 from http_source.config import ApiKey, ApiUrl, SourceConfig
-from source_kustomer.timeline import EARLIEST, Instant, parse_instant
+from source_kustomer.timeline import EARLIEST, EpochMs, parse_instant
 
 # One pod per region; https://developer.kustomer.com/api lists the three.
 _HOSTS = {
@@ -121,7 +121,7 @@ class KustomerConfig(SourceConfig):
         return value
 
     @property
-    def start(self) -> Instant:
+    def start(self) -> EpochMs:
         """The start date as an instant."""
         return max(EARLIEST, parse_instant(self.start_date))
 

@@ -16,7 +16,7 @@ from airbyte_cdk.models import SyncMode
 from airbyte_cdk.sources.streams.http.error_handlers import ErrorResolution, ResponseAction
 
 from http_source.body import is_deeper_than
-from http_source.mixin import (
+from http_source.retry import (
     MOST_LEVELS,
     TOO_DEEP,
     BodyTooLargeError,
@@ -25,9 +25,9 @@ from http_source.mixin import (
     pause,
 )
 from source_kustomer.api import (
-    PREPARED_FOR_SECONDS,
+    PREFETCH_VALID_SECONDS,
     KustomerStream,
-    Run,
+    SyncContext,
     asked_of,
     count,
     next_link,
@@ -37,7 +37,7 @@ from source_kustomer.api import (
 )
 from source_kustomer.rows import Row, flatten
 from source_kustomer.state import Bookmark
-from source_kustomer.timeline import SETTLING, Instant, parse_instant
+from source_kustomer.timeline import INDEX_LAG, EpochMs, parse_instant
 
 # A list in which rows change page is read again, so often at most.
 _MAX_ROUNDS = 10
@@ -53,11 +53,11 @@ _PAGES_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Prefetch:
     """The first page of a read that begins: when and at which moment it was asked for."""
 
     at: float
-    now: Instant
+    now: EpochMs
     page: Future[requests.Response]
 
 
@@ -71,10 +71,10 @@ class ListStream(KustomerStream, ABC):
     endpoint: ClassVar[str]
     # The largest page of this endpoint: "most lists 100; users and teams 500" (same page).
     page_size: int = 100
-    _prepared: _Asked | None = None
+    _prefetched: _Prefetch | None = None
 
-    def __init__(self, run: Run, *, for_check: bool = False) -> None:
-        super().__init__(run, for_check=for_check)
+    def __init__(self, context: SyncContext, *, for_check: bool = False) -> None:
+        super().__init__(context, for_check=for_check)
         # Rows to ask for: fewer than the largest page has where they are large.
         self._size = self.page_size
 
@@ -101,8 +101,8 @@ class ListStream(KustomerStream, ABC):
         """Flat rows in the list's own order, at or after the state; it moves when all are read."""
         self._has_begun = True
         lower = self._resume_point(sync_mode)
-        asked, self._prepared = self._prepared, None
-        if asked is None or time.monotonic() > asked.at + PREPARED_FOR_SECONDS:
+        asked, self._prefetched = self._prefetched, None
+        if asked is None or time.monotonic() > asked.at + PREFETCH_VALID_SECONDS:
             asked = self._ask_for_first_page()
         try:
             for resource in self._resources(asked.page):
@@ -116,18 +116,18 @@ class ListStream(KustomerStream, ABC):
         self._clock.warn_once(self.logger)
         elapsed = int((time.monotonic() - asked.at) * 1000)
         begun = min(asked.now, self._clock.now() - elapsed)
-        self._saved = Bookmark(max(begun - SETTLING, lower)).as_state()
+        self._saved = Bookmark(max(begun - INDEX_LAG, lower)).as_state()
 
-    def prepare(self, sync_mode: SyncMode) -> None:
+    def prefetch(self, sync_mode: SyncMode) -> None:
         """Ask for the first page now, for a read that is to begin soon."""
-        self._prepared = self._ask_for_first_page()
+        self._prefetched = self._ask_for_first_page()
 
-    def _ask_for_first_page(self) -> _Asked:
+    def _ask_for_first_page(self) -> _Prefetch:
         token = {"page": "1", "pageSize": str(self._size)}
-        return _Asked(time.monotonic(), self._clock.now(), self._pool.submit(self._get, token))
+        return _Prefetch(time.monotonic(), self._clock.now(), self._pool.submit(self._get, token))
 
     @staticmethod
-    def _updated(resource: Mapping[str, Any]) -> Instant | None:
+    def _updated(resource: Mapping[str, Any]) -> EpochMs | None:
         """When it changed last, or None where it tells no such moment. Raises BrokenBodyError."""
         updated = resource["attributes"].get("updatedAt")
         try:
@@ -281,9 +281,9 @@ class ListStream(KustomerStream, ABC):
         """
         return None if self._size == 1 else _MOST_PAGE_BYTES
 
-    def open_body(self, response: requests.Response, body: Any) -> Any:
+    def validate_page(self, response: requests.Response, body: Any) -> Any:
         """A page whose further parts, where they are there, have the shapes that are relied on."""
-        super().open_body(response, body)
+        super().validate_page(response, body)
         if is_deeper_than(MOST_LEVELS, body):
             raise BrokenBodyError(TOO_DEEP)
         total = count(part(body, "meta"), "total")
@@ -299,12 +299,12 @@ class ListStream(KustomerStream, ABC):
             self._updated(resource)
         return body
 
-    def refusal(self, response: requests.Response) -> ErrorResolution | None:
+    def explain_error(self, response: requests.Response) -> ErrorResolution | None:
         """A page behind the first that is not there: the page before it tells what that means."""
         page = asked_of(response).get("page")
         if response.status_code == requests.codes.not_found and page not in (None, "1"):
             return ErrorResolution(ResponseAction.IGNORE, None, None)
-        return super().refusal(response)
+        return super().explain_error(response)
 
 
 class _Walk:

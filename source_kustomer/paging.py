@@ -19,7 +19,7 @@ from itertools import pairwise
 from math import ceil
 from typing import Any, NamedTuple
 
-from source_kustomer.timeline import LATEST, Instant, format_instant, parse_instant
+from source_kustomer.timeline import LATEST, EpochMs, format_instant, parse_instant
 
 # The largest page that search grants (https://developer.kustomer.com/docs/concepts/search).
 PAGE_SIZE = 500
@@ -63,10 +63,10 @@ class PageTooLargeError(Exception):
 class Query:
     """One search request: [lower, upper) of `updated_at`, narrowed by `created_at` among ties."""
 
-    lower: Instant
-    upper: Instant | None
-    created_from: Instant | None = None
-    created_to: Instant | None = None
+    lower: EpochMs
+    upper: EpochMs | None
+    created_from: EpochMs | None = None
+    created_to: EpochMs | None = None
     page: int = 1
     size: int = PAGE_SIZE
 
@@ -76,15 +76,15 @@ class Query:
         return (self.page - 1) * self.size
 
 
-class Hit(NamedTuple):
+class Record(NamedTuple):
     """One record as search returned it."""
 
     id: str
-    updated: Instant
+    updated: EpochMs
     resource: Mapping[str, Any]
 
     @property
-    def created(self) -> Instant | None:
+    def created(self) -> EpochMs | None:
         """Its `created_at`, if it has one. Raises ValueError or TypeError if that is no date."""
         created = self.resource["attributes"].get("createdAt")
         return None if created is None else parse_instant(created)
@@ -97,7 +97,7 @@ class Page:
     `size` is the page size that the vendor says it granted, `weight` what the page takes in memory.
     """
 
-    hits: Sequence[Hit]
+    records: Sequence[Record]
     total: int | None
     size: int | None
     promises_more: bool
@@ -105,14 +105,14 @@ class Page:
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Records to emit; once they are, all records below `done_to` have been.
+class RecordBatch:
+    """Records to emit; once they are, all records below `watermark` have been.
 
     `left` is the vendor's count of what comes after them, where it has just told it.
     """
 
-    hits: list[Hit]
-    done_to: Instant
+    records: list[Record]
+    watermark: EpochMs
     left: int | None = None
 
 
@@ -125,26 +125,27 @@ Ask = Callable[[Sequence[Query]], Iterator[Page | None]]
 class _Position:
     """How far a read has come: all below `at` is emitted, and of `at` the records in `seen`."""
 
-    at: Instant
+    at: EpochMs
     seen: set[str]
     # How many more records the vendor has counted behind the last page.
     left: int = 0
 
-    def take(self, hits: Sequence[Hit]) -> list[Hit]:
-        """The hits not emitted before; the position moves to the last one."""
+    def take(self, records: Sequence[Record]) -> list[Record]:
+        """The records not emitted before; the position moves to the last one."""
         fresh = [
-            hit
-            for hit in hits
-            if hit.updated > self.at or (hit.updated == self.at and hit.id not in self.seen)
+            record
+            for record in records
+            if record.updated > self.at
+            or (record.updated == self.at and record.id not in self.seen)
         ]
-        if hits and hits[-1].updated >= self.at:
-            last = hits[-1].updated
-            ids = {hit.id for hit in hits if hit.updated == last}
+        if records and records[-1].updated >= self.at:
+            last = records[-1].updated
+            ids = {record.id for record in records if record.updated == last}
             self.seen = ids if last > self.at else self.seen | ids
             self.at = last
         return fresh
 
-    def pass_to(self, instant: Instant) -> None:
+    def pass_to(self, instant: EpochMs) -> None:
         """All below `instant` is emitted."""
         if instant > self.at:
             self.at, self.seen, self.left = instant, set(), 0
@@ -182,7 +183,7 @@ class _Round(NamedTuple):
     shows_each_once: bool
 
 
-class Reader:
+class SearchPaginator:
     """Reads ranges of one search, with what it has learnt about how that search answers."""
 
     def __init__(self, ask: Ask, *, overlap: int = OVERLAP, max_rows: int = MAX_ROWS) -> None:
@@ -195,7 +196,7 @@ class Reader:
         # Rows to ask for, so that a page has some megabytes at most.
         self._size = PAGE_SIZE
 
-    def read(self, lower: Instant, upper: Instant | None, *, ahead: bool) -> Iterator[Batch]:
+    def read(self, lower: EpochMs, upper: EpochMs | None, *, ahead: bool) -> Iterator[RecordBatch]:
         """Every record with `updated_at` in [lower, upper), ascending; no upper: to the end.
 
         With `ahead`, pages are asked for before the ones in front of them have been answered.
@@ -205,24 +206,24 @@ class Reader:
         while position.at <= LATEST and (upper is None or position.at < upper):
             # (A) From where we are: the page proves everything up to its last timestamp.
             query, page = self._one(Query(position.at, upper))
-            if not page.hits:
+            if not page.records:
                 query, page = self._doubted(query, page, position)
             started_at = position.at
-            fresh = position.take(page.hits)
+            fresh = position.take(page.records)
             if self._ends(page, query):
-                yield Batch(fresh, position.at if upper is None else upper, 0)
+                yield RecordBatch(fresh, position.at if upper is None else upper, 0)
                 return
-            left = None if page.total is None else max(0, page.total - len(page.hits))
+            left = None if page.total is None else max(0, page.total - len(page.records))
             position.left = left or 0
-            yield Batch(fresh, position.at, left)
+            yield RecordBatch(fresh, position.at, left)
             del fresh
             if position.at == started_at:
                 # (C) One instant fills the page, or nothing is shown behind it.
                 del page
-                for hits in self._instant(position.at):
-                    yield Batch(position.take(hits), position.at)
+                for records in self._instant(position.at):
+                    yield RecordBatch(position.take(records), position.at)
                 position.pass_to(position.at + 1)
-                yield Batch([], position.at)
+                yield RecordBatch([], position.at)
             elif ahead:
                 behind = self._queries_behind(query, page)
                 del page  # some megabytes, not to be kept while the others are read
@@ -231,7 +232,7 @@ class Reader:
 
     def _read_ahead(
         self, position: _Position, query: Query, behind: Sequence[Query]
-    ) -> Generator[Batch, None, bool]:
+    ) -> Generator[RecordBatch, None, bool]:
         """(B) The pages behind a first one, by number, asked for at once. True if the end is read.
 
         Page numbers serve to find the rows; that none is missing is proved by timestamps.
@@ -246,19 +247,19 @@ class Reader:
             if answer is None:
                 self._max_pages = ahead.page - 1
                 return False
-            if not answer.hits:
+            if not answer.records:
                 return False
             self._learn_from(answer)
-            first = answer.hits[0].updated
+            first = answer.records[0].updated
             if first >= position.at:
                 # Not adjacent to what has been read: records left, or ties lie at the border.
                 yield from self._read_between(position, first + 1)
-            yield Batch(position.take(answer.hits), position.at)
+            yield RecordBatch(position.take(answer.records), position.at)
             if answer.total is not None:
-                position.left = max(0, answer.total - ahead.offset - len(answer.hits))
+                position.left = max(0, answer.total - ahead.offset - len(answer.records))
             if self._ends(answer, ahead):
                 if query.upper is not None:
-                    yield Batch([], query.upper)
+                    yield RecordBatch([], query.upper)
                 return True
             del answer
         return False
@@ -270,18 +271,18 @@ class Reader:
         those would all have changed too: that is not believed.
         """
         for _ in range(_MOST_DOUBTS):
-            if page.hits or not (position.seen and position.left):
+            if page.records or not (position.seen and position.left):
                 return query, page
             query, page = self._one(query)
-        if not page.hits:
+        if not page.records:
             raise self._withheld(query, position.left)
         return query, page
 
-    def _read_between(self, position: _Position, upper: Instant) -> Iterator[Batch]:
+    def _read_between(self, position: _Position, upper: EpochMs) -> Iterator[RecordBatch]:
         for batch in self.read(position.at, upper, ahead=False):
-            fresh = position.take(batch.hits)
-            position.pass_to(batch.done_to)
-            yield Batch(fresh, position.at)
+            fresh = position.take(batch.records)
+            position.pass_to(batch.watermark)
+            yield RecordBatch(fresh, position.at)
 
     def _queries_behind(self, query: Query, page: Page) -> list[Query]:
         """Pages 2, 3, ... of a query whose first page is `page`, each overlapping the one before.
@@ -290,7 +291,7 @@ class Reader:
         smaller than the one before: its start moves back into it, by at least `overlap` rows.
         """
         queries: list[Query] = []
-        rows = end = len(page.hits)
+        rows = end = len(page.records)
         if page.total is None or not self._is_full(query, page):
             return queries
         reach = min(page.total, self._max_rows)
@@ -305,14 +306,14 @@ class Reader:
         return queries
 
     def _is_full(self, query: Query, page: Page) -> bool:
-        return len(page.hits) >= min(self._granted, query.size)
+        return len(page.records) >= min(self._granted, query.size)
 
     def _ends(self, page: Page, query: Query) -> bool:
         """(D) Whether nothing lies behind the page, by all that the vendor says.
 
         Raises UnreadableError if a first page is empty although there are said to be rows.
         """
-        rows = len(page.hits)
+        rows = len(page.records)
         end = query.offset + rows
         if not rows and query.page == 1:
             if page.total or (page.promises_more and self._has_rows_behind(query, page)):
@@ -327,31 +328,31 @@ class Reader:
 
     def _has_rows_behind(self, query: Query, page: Page) -> bool:
         # Behind a first page, what follows the rows that it shows: it may have been cut short.
-        rows = len(page.hits) if query.page == 1 else 0
+        rows = len(page.records) if query.page == 1 else 0
         size = rows or query.size
         behind = next(self._ask([replace(query, page=query.page + 1, size=size)]))
-        return behind is not None and bool(behind.hits)
+        return behind is not None and bool(behind.records)
 
-    def _instant(self, instant: Instant) -> Iterator[Sequence[Hit]]:
+    def _instant(self, instant: EpochMs) -> Iterator[Sequence[Record]]:
         """(C) All records of one instant that fills a page.
 
         Should the vendor still count more than the parts held, some have no `created_at`, which
         no part contains; they are looked for by number.
         """
         query, page = self._one(Query(instant, instant + 1))
-        found = {hit.id for hit in page.hits}
-        yield page.hits
+        found = {record.id for record in page.records}
+        yield page.records
         if self._is_whole(query, page):
             return
-        for hits in self._split(query, page):
-            found.update(hit.id for hit in hits)
-            yield hits
+        for records in self._split(query, page):
+            found.update(record.id for record in records)
+            yield records
         if page.total is not None and len(found) < page.total:
             counted = self._one(query)[1].total
             if counted is not None and len(found) < counted:
                 yield from self._by_number(query)
 
-    def _split(self, query: Query, page: Page) -> Iterator[Sequence[Hit]]:
+    def _split(self, query: Query, page: Page) -> Iterator[Sequence[Record]]:
         """(C) All records of a query within one instant, of which `page` does not hold all.
 
         Cut by `created_at` until each part fits a page: that is exact in any order and while
@@ -362,7 +363,7 @@ class Reader:
             yield from self._by_number(query)
             return
         for part, answer in self._each(parts):
-            yield answer.hits
+            yield answer.records
             if not self._is_whole(part, answer):
                 yield from self._split(part, answer)
 
@@ -386,7 +387,7 @@ class Reader:
         follows it, and its records were there before and after that was asked: so none of them
         left meanwhile, to let another one move up.
         """
-        rows = len(page.hits)
+        rows = len(page.records)
         if self._is_full(query, page) or (page.total is not None and page.total > rows):
             return False
         if page.total == rows and not page.promises_more:
@@ -394,9 +395,9 @@ class Reader:
         if self._has_rows_behind(query, page):
             return False
         _, again = self._one(query)
-        return {hit.id for hit in again.hits} == {hit.id for hit in page.hits}
+        return {record.id for record in again.records} == {record.id for record in page.records}
 
-    def _by_number(self, query: Query) -> Iterator[Sequence[Hit]]:
+    def _by_number(self, query: Query) -> Iterator[Sequence[Record]]:
         """(E) Records that share `updated_at` and `created_at`, page by page, in rounds.
 
         They are all read when as many distinct ones were seen as the vendor counts (anew whenever
@@ -434,7 +435,7 @@ class Reader:
                 query, idle = replace(query, size=min(query.size - 1, round_.last)), 0
         raise self._unreadable(query, found.total, len(found.ids))
 
-    def _round(self, query: Query, found: _Found) -> Generator[Sequence[Hit], None, _Round]:
+    def _round(self, query: Query, found: _Found) -> Generator[Sequence[Record], None, _Round]:
         """All pages of a query, by number, once."""
         known, changes = len(found.ids), found.changes
         rows: list[str] = []
@@ -443,10 +444,10 @@ class Reader:
             query, page = self._numbered(query, number)
             if page is None:
                 break
-            ids = [hit.id for hit in page.hits]
+            ids = [record.id for record in page.records]
             found.add(ids, page.total)
             rows.extend(ids)
-            yield page.hits
+            yield page.records
             if not ids:
                 break
             last = len(ids)
@@ -479,7 +480,7 @@ class Reader:
             return True  # no page begins there: nobody knows, so the rounds go on and fail at last
         size = min(sizes, key=lambda size: (number % size, size))
         page = next(self._ask([replace(query, page=number // size + 1, size=size)]))
-        return page is not None and not {hit.id for hit in page.hits} <= set(rows)
+        return page is not None and not {record.id for record in page.records} <= set(rows)
 
     def _numbered(self, query: Query, number: int) -> tuple[Query, Page | None]:
         """A page by its number, and the query that got it."""
@@ -529,7 +530,7 @@ class Reader:
             return query, page
 
     def _learn_from(self, page: Page) -> None:
-        rows = len(page.hits)
+        rows = len(page.records)
         self._granted = max(self._granted, rows)
         if rows and page.weight:
             room = max(1, PAGE_WEIGHT * rows // page.weight)
@@ -546,7 +547,7 @@ def _parts(query: Query, page: Page, granted: int) -> list[Query]:
     Where the page's ties come in order of creation, it tells nothing of those behind it: it is
     cut off whole. Else it is a sample of them all.
     """
-    created = [hit.created for hit in page.hits]
+    created = [record.created for record in page.records]
     known = sorted(instant for instant in created if instant is not None)
     one_instant = query.created_from is not None and query.created_to == query.created_from + 1
     if one_instant or not known or len(known) < len(created):

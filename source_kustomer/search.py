@@ -29,7 +29,8 @@ from airbyte_cdk.sources.streams.http.error_handlers import ErrorResolution, Res
 from airbyte_cdk.sources.utils.schema_helpers import InternalConfig
 from airbyte_cdk.sources.utils.slice_logger import SliceLogger
 
-from http_source.mixin import (
+from http_source.progress import ProgressLog, estimate
+from http_source.retry import (
     TOO_DEEP,
     BodyTooLargeError,
     BrokenBodyError,
@@ -38,9 +39,8 @@ from http_source.mixin import (
     parsed_body,
     weight_of,
 )
-from http_source.progress import ProgressLog, estimate
 from source_kustomer.api import (
-    PREPARED_FOR_SECONDS,
+    PREFETCH_VALID_SECONDS,
     KustomerStream,
     asked_of,
     config_failure,
@@ -52,25 +52,25 @@ from source_kustomer.api import (
 )
 from source_kustomer.paging import (
     PAGE_WEIGHT,
-    Batch,
-    Hit,
     Page,
     PageTooLargeError,
     Query,
-    Reader,
+    Record,
+    RecordBatch,
+    SearchPaginator,
     UnreadableError,
 )
 from source_kustomer.rows import Row, flatten
 from source_kustomer.state import Bookmark
 from source_kustomer.timeline import (
     HORIZON,
+    INDEX_LAG,
     LATEST,
-    SETTLING,
-    Instant,
-    Span,
+    EpochMs,
+    Window,
     format_instant,
     parse_instant,
-    spans,
+    windows,
 )
 
 # Client errors but for 408, 425 and 429, and 501: the archive is not for this key, plan or pod.
@@ -79,7 +79,7 @@ _REFUSALS_OF_THE_ARCHIVE = frozenset({*range(400, 500), 501} - {408, 425, 429})
 _USUAL_ROW_WEIGHT = 15_000.0
 
 # A `Date` header is cut to whole seconds and a request takes some: less is no difference.
-_CLOCK_PRECISION: Instant = 5 * 1000
+_CLOCK_PRECISION: EpochMs = 5 * 1000
 # The reading begins anew when Kustomer's clock turns out to be behind; it does not go on doing so.
 _MOST_BEGINNINGS = 5
 # Pages in flight or waiting to be emitted, per stream. Six of 500 rows keep one core busy at 150 ms
@@ -94,12 +94,12 @@ _MOST_PAGE_BYTES = 2 * PAGE_WEIGHT // 3
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Prefetch:
     """The first pages of a read that begins: when and for which moment they were asked for."""
 
     at: float
-    now: Instant
-    plan: list[Span]
+    now: EpochMs
+    plan: list[Window]
     pages: dict[tuple[Query, bool], Future[Page | None]]
 
 
@@ -115,7 +115,7 @@ class SearchStream(KustomerStream, ABC):
     query_context: ClassVar[str]
     # Whether the archive search knows this kind of record (all but notes, says the OpenAPI).
     has_archive: ClassVar[bool] = True
-    _prepared: _Asked | None = None
+    _prefetched: _Prefetch | None = None
     _row_weight = _USUAL_ROW_WEIGHT
 
     def path(self, *, next_page_token: Mapping[str, Any] | None = None, **_: Any) -> str:
@@ -178,23 +178,25 @@ class SearchStream(KustomerStream, ABC):
         emitted, estimated = 0, 0
         try:
             for batch, state in self._batches(configured_stream.sync_mode):
-                hits, had_rows = batch.hits, bool(batch.hits)
-                emitted += len(hits)
+                records, had_rows = batch.records, bool(batch.records)
+                emitted += len(records)
                 if batch.left is not None and emitted + batch.left > estimated:
                     estimated = emitted + batch.left
                     yield estimate(self.name, estimated)
                 now = int(time.time() * 1000)
                 # Rows are let go as they are emitted, whoever else knows of the page.
-                hits.reverse()
-                while hits:
-                    record = AirbyteRecordMessage(self.name, self._row(hits.pop()), now)
+                records.reverse()
+                while records:
+                    record = AirbyteRecordMessage(self.name, self._row(records.pop()), now)
                     yield AirbyteMessage(type=Type.RECORD, record=record)
                 self._saved = state
                 if had_rows and state_manager is not None:
                     yield self._checkpoint_state(state, state_manager)
                 if internal_config.is_limit_reached(emitted):
                     return
-                self._progress.note(emitted, max(0, estimated - emitted), self._run.budget.waited)
+                self._progress.note(
+                    emitted, max(0, estimated - emitted), self._context.budget.waited
+                )
             if state_manager is not None:
                 yield self._checkpoint_state(self._saved, state_manager)
         finally:
@@ -209,34 +211,36 @@ class SearchStream(KustomerStream, ABC):
     ) -> Iterable[Row]:
         """The rows alone; the state follows them page by page."""
         for batch, state in self._batches(sync_mode):
-            yield from map(self._row, batch.hits)
+            yield from map(self._row, batch.records)
             self._saved = state
 
-    def _batches(self, sync_mode: SyncMode) -> Iterator[tuple[Batch, MutableMapping[str, Any]]]:
+    def _batches(
+        self, sync_mode: SyncMode
+    ) -> Iterator[tuple[RecordBatch, MutableMapping[str, Any]]]:
         """What to emit, and the state to save once it is. The last batch may be empty."""
         self._has_begun = True
         full_refresh = sync_mode is SyncMode.full_refresh
         start = self._resume_point(sync_mode)
         now, batches = self._begin(start, open_end=full_refresh)
         self._log_unreachable(start, now)
-        end = max(now - SETTLING, start)
+        end = max(now - INDEX_LAG, start)
         for batch in batches:
-            yield batch, Bookmark(min(batch.done_to, end), unfinished=full_refresh).as_state()
-            batch.hits.clear()
-        yield Batch([], end), Bookmark(end).as_state()
+            yield batch, Bookmark(min(batch.watermark, end), unfinished=full_refresh).as_state()
+            batch.records.clear()
+        yield RecordBatch([], end), Bookmark(end).as_state()
 
     def probe(self) -> None:
         """One search for one record; raises what a sync would run into."""
         self._answer(Query(self._config.start, None, size=1), archive=False)
 
-    def prepare(self, sync_mode: SyncMode) -> None:
+    def prefetch(self, sync_mode: SyncMode) -> None:
         """Ask for the first pages now, for a read that is to begin soon."""
         full_refresh = sync_mode is SyncMode.full_refresh
-        self._prepared = self._ask_for_first_pages(
+        self._prefetched = self._ask_for_first_pages(
             self._resume_point(sync_mode), open_end=full_refresh
         )
 
-    def _begin(self, start: Instant, *, open_end: bool) -> tuple[Instant, Iterator[Batch]]:
+    def _begin(self, start: EpochMs, *, open_end: bool) -> tuple[EpochMs, Iterator[RecordBatch]]:
         """The moment that counts as now, and the reading, whose first answer is in.
 
         That answer tells Kustomer's clock. If it turns out to be behind ours, the reading begins
@@ -244,8 +248,8 @@ class SearchStream(KustomerStream, ABC):
         """
         was_senseless = False
         for _ in range(_MOST_BEGINNINGS):
-            asked, self._prepared = self._prepared, None
-            if asked is None or time.monotonic() > asked.at + PREPARED_FOR_SECONDS:
+            asked, self._prefetched = self._prefetched, None
+            if asked is None or time.monotonic() > asked.at + PREFETCH_VALID_SECONDS:
                 asked = self._ask_for_first_pages(start, open_end=open_end)
             batches = self._read(asked)
             first = next(batches, None)
@@ -268,40 +272,42 @@ class SearchStream(KustomerStream, ABC):
         )
         raise transient_error(message)
 
-    def _ask_for_first_pages(self, start: Instant, *, open_end: bool) -> _Asked:
-        """Those of all spans, but the open end's, which must come last.
+    def _ask_for_first_pages(self, start: EpochMs, *, open_end: bool) -> _Prefetch:
+        """Those of all windows, but the open end's, which must come last.
 
         Of the seam, only the search's: the archive's must follow it.
         """
         now = self._clock.now()
         with_archive = self.has_archive and self._config.include_archived
-        plan = list(spans(start, now, archive=with_archive, open_end=open_end))
+        plan = list(windows(start, now, archive=with_archive, open_end=open_end))
         pages = {
-            (query, not span.search): self._pool.submit(
-                self._answer, query, archive=not span.search
+            (query, not window.search): self._pool.submit(
+                self._answer, query, archive=not window.search
             )
-            for span in plan
-            if (query := Query(span.lower, span.upper)).upper is not None
+            for window in plan
+            if (query := Query(window.lower, window.upper)).upper is not None
         }
-        return _Asked(time.monotonic(), now, plan, pages)
+        return _Prefetch(time.monotonic(), now, plan, pages)
 
-    def _read(self, asked: _Asked) -> Iterator[Batch]:
+    def _read(self, asked: _Prefetch) -> Iterator[RecordBatch]:
         def answers(queries: Sequence[Query], *, archive: bool) -> Iterator[Page | None]:
             if first := asked.pages.pop((queries[0], archive), None):
                 yield first.result()
             else:
                 yield from self._answers(queries, archive=archive)
 
-        search = Reader(partial(answers, archive=False))
-        archive = Reader(partial(answers, archive=True))
+        search = SearchPaginator(partial(answers, archive=False))
+        archive = SearchPaginator(partial(answers, archive=True))
         try:
-            for span in asked.plan:
-                if not span.archive:
-                    yield from search.read(span.lower, span.upper, ahead=span.upper is not None)
-                elif not span.search:
-                    yield from archive.read(span.lower, span.upper, ahead=True)
+            for window in asked.plan:
+                if not window.archive:
+                    yield from search.read(
+                        window.lower, window.upper, ahead=window.upper is not None
+                    )
+                elif not window.search:
+                    yield from archive.read(window.lower, window.upper, ahead=True)
                 else:
-                    yield from _read_both(search, archive, span)
+                    yield from _read_both(search, archive, window)
         except UnreadableError as error:
             raise system_error(f"Stream {self.name}: {error}") from error
 
@@ -361,50 +367,50 @@ class SearchStream(KustomerStream, ABC):
         """Some megabytes for a page; what one row takes for one row."""
         return None if asked_of(response).get("pageSize") == "1" else _MOST_PAGE_WEIGHT
 
-    def open_body(self, response: requests.Response, body: Any) -> Page:
+    def validate_page(self, response: requests.Response, body: Any) -> Page:
         """A page of a search, checked to be what it was asked for: complete, in range, in order."""
-        super().open_body(response, body)
+        super().validate_page(response, body)
         meta, links = part(body, "meta"), part(body, "links")
         if meta.get("timed_out") is True:
             msg = "the search timed out (meta.timed_out), so its rows may be incomplete"
             raise UnfinishedBodyError(msg)
-        hits = [_hit(resource) for resource in body["data"]]
-        updated = [hit.updated for hit in hits]
+        records = [_record(resource) for resource in body["data"]]
+        updated = [record.updated for record in records]
         if any(later < earlier for earlier, later in pairwise(updated)):
             msg = "expected rows ascending by updatedAt"
             raise BrokenBodyError(msg)
-        _check_bounds(orjson.loads(response.request.body or b"{}"), hits)
+        _check_bounds(orjson.loads(response.request.body or b"{}"), records)
         total, size = count(meta, "total"), count(meta, "pageSize")
-        if total and not hits and asked_of(response).get("page") == "1":
+        if total and not records and asked_of(response).get("page") == "1":
             # The state would pass by all that the page does not show.
             msg = f"expected some of the {total} rows that it counts, got none"
             raise BrokenBodyError(msg)
         heavy = weight_of(response)
-        if hits:
-            self._row_weight = heavy / len(hits)
+        if records:
+            self._row_weight = heavy / len(records)
         return Page(
-            hits,
+            records,
             total,
             size,
             promises_more=next_link(links) is not None,
             weight=heavy,
         )
 
-    def _row(self, hit: Hit) -> Row:
+    def _row(self, record: Record) -> Row:
         # Here, not where the page is checked: a row that is made and written at once stays in the
         # processor's cache, which saves a tenth of its time.
         try:
-            return self._columns.fit(flatten(hit.resource))
+            return self._columns.fit(flatten(record.resource))
         except RecursionError:
-            raise system_error(f"Stream {self.name}: record {hit.id}: {TOO_DEEP}.") from None
+            raise system_error(f"Stream {self.name}: record {record.id}: {TOO_DEEP}.") from None
 
-    def refusal(self, response: requests.Response) -> ErrorResolution | None:
+    def explain_error(self, response: requests.Response) -> ErrorResolution | None:
         """A page too deep is no failure, and the sync can do without an archive that refuses."""
         status = response.status_code
         if asked_of(response).get("page") != "1" and status in (400, 404):
             # Kustomer's links promise pages that it answers with 404, as its public readers found.
             return ErrorResolution(ResponseAction.IGNORE, None, None)
-        meaning = super().refusal(response)
+        meaning = super().explain_error(response)
         in_archive = urlsplit(str(response.request.url)).path.endswith("/archive/search")
         if not in_archive or status not in _REFUSALS_OF_THE_ARCHIVE:
             return meaning
@@ -415,7 +421,7 @@ class SearchStream(KustomerStream, ABC):
             "without what was last updated more than two years ago."
         )
 
-    def _log_unreachable(self, start: Instant, now: Instant) -> None:
+    def _log_unreachable(self, start: EpochMs, now: EpochMs) -> None:
         horizon = now - HORIZON
         if start >= horizon or (self.has_archive and self._config.include_archived):
             return
@@ -428,43 +434,45 @@ class SearchStream(KustomerStream, ABC):
         )
 
 
-def _read_both(search: Reader, archive: Reader, span: Span) -> Iterator[Batch]:
+def _read_both(
+    search: SearchPaginator, archive: SearchPaginator, window: Window
+) -> Iterator[RecordBatch]:
     """The seam: each stretch is read from the normal search and then from the archive.
 
     Ascending across both; what both return is emitted once.
     """
-    read_to = span.lower
+    read_to = window.lower
     seen: set[str] = set()
-    for batch in search.read(span.lower, span.upper, ahead=False):
-        seen = {hit.id for hit in batch.hits} | seen
-        found = deque(batch.hits)
-        if batch.done_to > read_to:
-            for archived in archive.read(read_to, batch.done_to, ahead=False):
-                before = [found.popleft() for _ in _while_below(found, archived.done_to)]
-                fresh = [hit for hit in archived.hits if hit.id not in seen]
-                merged = heapq.merge(before, fresh, key=lambda hit: hit.updated)
-                yield Batch(list(merged), archived.done_to)
-            read_to = batch.done_to
-            seen = {hit.id for hit in batch.hits if hit.updated >= read_to}
-        yield Batch(list(found), batch.done_to)
+    for batch in search.read(window.lower, window.upper, ahead=False):
+        seen = {record.id for record in batch.records} | seen
+        found = deque(batch.records)
+        if batch.watermark > read_to:
+            for archived in archive.read(read_to, batch.watermark, ahead=False):
+                before = [found.popleft() for _ in _while_below(found, archived.watermark)]
+                fresh = [record for record in archived.records if record.id not in seen]
+                merged = heapq.merge(before, fresh, key=lambda record: record.updated)
+                yield RecordBatch(list(merged), archived.watermark)
+            read_to = batch.watermark
+            seen = {record.id for record in batch.records if record.updated >= read_to}
+        yield RecordBatch(list(found), batch.watermark)
 
 
-def _while_below(hits: deque[Hit], instant: Instant) -> Iterator[None]:
-    while hits and hits[0].updated < instant:
+def _while_below(records: deque[Record], instant: EpochMs) -> Iterator[None]:
+    while records and records[0].updated < instant:
         yield None
 
 
-def _hit(resource: Mapping[str, Any]) -> Hit:
+def _record(resource: Mapping[str, Any]) -> Record:
     try:
         updated = parse_instant(resource["attributes"]["updatedAt"])
     except (KeyError, TypeError, ValueError, OverflowError):
         msg = "expected a timestamp under 'attributes.updatedAt' of every resource"
         raise BrokenBodyError(msg) from None
-    return Hit(resource["id"], updated, resource)
+    return Record(resource["id"], updated, resource)
 
 
-def _check_bounds(asked: Mapping[str, Any], hits: Sequence[Hit]) -> None:
-    """Raise BrokenBodyError unless every hit is within the bounds that the request sent.
+def _check_bounds(asked: Mapping[str, Any], records: Sequence[Record]) -> None:
+    """Raise BrokenBodyError unless every record is within the bounds that the request sent.
 
     Where it asked for one instant, `created_at` tells its records apart, so it must be a date.
     """
@@ -476,27 +484,27 @@ def _check_bounds(asked: Mapping[str, Any], hits: Sequence[Hit]) -> None:
     ]
     updated = [limit for name, _, limit in bounds if name.endswith("_updated_at")]
     if len(updated) == len(_BOTH_ENDS) and max(updated) - min(updated) == 1:
-        for hit in hits:
-            _created(hit)
+        for record in records:
+            _created(record)
     for name, operator, limit in bounds:
-        for hit in hits:
-            value = _created(hit) if name.endswith("_created_at") else hit.updated
+        for record in records:
+            value = _created(record) if name.endswith("_created_at") else record.updated
             if value is None or (value < limit if operator == "gte" else value >= limit):
-                msg = f"expected {name} {operator} {format_instant(limit)}, got record {hit.id}"
+                msg = f"expected {name} {operator} {format_instant(limit)}, got record {record.id}"
                 raise BrokenBodyError(msg)
 
 
 _BOTH_ENDS = ("gte", "lt")
 
 
-def _created(hit: Hit) -> Instant | None:
+def _created(record: Record) -> EpochMs | None:
     try:
-        return hit.created
+        return record.created
     except (TypeError, ValueError, OverflowError):
-        msg = f"expected a timestamp under 'attributes.createdAt' of record {hit.id}"
+        msg = f"expected a timestamp under 'attributes.createdAt' of record {record.id}"
         raise BrokenBodyError(msg) from None
 
 
-def _chain(first: Batch, rest: Iterator[Batch]) -> Iterator[Batch]:
+def _chain(first: RecordBatch, rest: Iterator[RecordBatch]) -> Iterator[RecordBatch]:
     yield first
     yield from rest

@@ -22,8 +22,8 @@ from airbyte_cdk.sources.utils.schema_helpers import InternalConfig
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from http_source.config import config_error
-from http_source.source import HttpSourceMixin, saved_states
-from source_kustomer.api import CurrentToken, KustomerStream, Run
+from http_source.source import HttpSource, saved_states
+from source_kustomer.api import CurrentToken, KustomerStream, SyncContext
 from source_kustomer.config import KustomerConfig
 from source_kustomer.state import state_messages, unread
 from source_kustomer.streams import (
@@ -51,7 +51,7 @@ STREAMS: tuple[type[KustomerStream], ...] = (
 )
 
 
-class SourceKustomer(HttpSourceMixin, AbstractSource):
+class SourceKustomer(HttpSource, AbstractSource):
     """Reads a Kustomer organisation: five searches and four lists, incremental on updated_at."""
 
     config_class = KustomerConfig
@@ -59,17 +59,17 @@ class SourceKustomer(HttpSourceMixin, AbstractSource):
 
     def streams(self, config: Mapping[str, Any]) -> list[Stream]:
         """The nine streams; they share a rate budget and what they learn of Kustomer's clock."""
-        run = Run(KustomerConfig.from_mapping(config))
-        return [stream(run) for stream in STREAMS]
+        context = SyncContext(KustomerConfig.from_mapping(config))
+        return [stream(context) for stream in STREAMS]
 
     def probe(self, config: Mapping[str, Any]) -> None:
         """One search for one customer: it proves the host, the key and the right to search."""
-        run = Run(KustomerConfig.from_mapping(config))
+        context = SyncContext(KustomerConfig.from_mapping(config))
         try:
-            Customers(run, for_check=True).probe()
+            Customers(context, for_check=True).probe()
         except AirbyteTracedException as refused:
             by_kustomer = refused.failure_type is FailureType.config_error
-            if not by_kustomer or not CurrentToken(run, for_check=True).is_accepted():
+            if not by_kustomer or not CurrentToken(context, for_check=True).is_accepted():
                 raise
             message = (
                 f"Kustomer accepts this API key, but not for searching ({refused.message}). Give "
@@ -131,7 +131,7 @@ class SourceKustomer(HttpSourceMixin, AbstractSource):
             stream.state = state_manager.get_stream_state(stream.name, None)
             # What fails now will fail again when its turn comes, and be told then.
             with contextlib.suppress(AirbyteTracedException):
-                stream.prepare(following.sync_mode)
+                stream.prefetch(following.sync_mode)
         yield from super()._read_stream(
             logger, stream_instance, configured_stream, state_manager, internal_config
         )

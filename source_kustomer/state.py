@@ -18,10 +18,10 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from http_source.config import config_error
 from http_source.source import state_message
-from source_kustomer.timeline import Instant, format_instant, parse_instant
+from source_kustomer.timeline import EpochMs, format_instant, parse_instant
 
 # The clock of the machine that wrote a state may have run ahead of this one by so much.
-_CLOCK_TOLERANCE: Instant = 10 * 60 * 1000
+_CLOCK_TOLERANCE: EpochMs = 10 * 60 * 1000
 
 _CURSOR = "updated_at"
 _UNFINISHED = "full_refresh"
@@ -37,7 +37,7 @@ class Bookmark:
     refresh go on where it stood; with any other it begins anew, for it shall read everything.
     """
 
-    updated_at: Instant
+    updated_at: EpochMs
     unfinished: bool = False
 
     def as_state(self) -> dict[str, Any]:

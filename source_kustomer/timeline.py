@@ -1,15 +1,15 @@
 """What part of the past a sync reads, and where from. Pure.
 
-    start            horizon (two years ago)                        settled   now
+    start            horizon (two years ago)                        cutoff   now
       |------- archive ------|== both ==|------------ search -------------|~~~~~>
                              <-  seam  ->                                  open end
 
-Every span is half-open, [lower, upper), and each begins where the one before it ends.
+Every window is half-open, [lower, upper), and each begins where the one before it ends.
 
 - The normal search forgets what was last updated more than two years ago; the archive keeps it.
   The border moves with the clock while we read, so around it, in the seam, both are read.
 - Search results lag behind writes, so an incremental sync ends a settling period ago, at
-  `settled`, and the next one begins there: nothing that is indexed late can fall between.
+  `cutoff`, and the next one begins there: nothing that is indexed late can fall between.
 - A full refresh reads on, through the open end, to pick up records that moved while it ran.
 """
 
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 # Milliseconds since 1970, UTC: the precision that Kustomer stores. Finer input is cut off.
-Instant = int
+EpochMs = int
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -29,21 +29,21 @@ _DAY = 24 * 60 * 60 * 1000
 # How far search results may lag behind a write. Kustomer states no figure; an employee of theirs
 # needed a delay of one minute before an update could be found (README of the public repository
 # nick-johnson-kustomer/bulkUpdateKObjects, 2024). We allow for twice that.
-SETTLING: Instant = 2 * 60 * 1000
+INDEX_LAG: EpochMs = 2 * 60 * 1000
 
 # "objects that have an updatedAt more recent than in the past 2 years": Kustomer's OpenAPI, in
 # POST /v1/customers/search. Half the width of the seam covers leap days, an archive that is
 # filled late (unverified), and a sync that runs for days.
-HORIZON: Instant = 730 * _DAY
-SEAM: Instant = 7 * _DAY
+HORIZON: EpochMs = 730 * _DAY
+SEAM: EpochMs = 7 * _DAY
 
 
 # What can be written with four digits of the year, as the vendor does.
-EARLIEST: Instant = -62_135_596_800_000  # 0001-01-01T00:00:00.000Z
-LATEST: Instant = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
+EARLIEST: EpochMs = -62_135_596_800_000  # 0001-01-01T00:00:00.000Z
+LATEST: EpochMs = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
 
 
-def parse_instant(text: str) -> Instant:
+def parse_instant(text: str) -> EpochMs:
     """An ISO 8601 date or timestamp; without a zone it is UTC. Raises ValueError for others."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
@@ -51,41 +51,41 @@ def parse_instant(text: str) -> Instant:
     return (moment - _EPOCH) // _MILLISECOND
 
 
-def format_instant(instant: Instant) -> str:
+def format_instant(instant: EpochMs) -> str:
     """As Kustomer writes it and its search takes it: `2024-01-31T23:59:59.123Z`."""
     moment = _EPOCH + instant * _MILLISECOND
     return f"{moment.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
 
 
 @dataclass(frozen=True)
-class Span:
+class Window:
     """A part of the timeline, [lower, upper), and the searches that hold its records.
 
     `upper` is None at the open end. Where both searches are read, the normal one is read first:
     a record that crosses the border meanwhile is then seen twice, not missed.
     """
 
-    lower: Instant
-    upper: Instant | None
+    lower: EpochMs
+    upper: EpochMs | None
     search: bool = True
     archive: bool = False
 
 
-def spans(
-    start: Instant, now: Instant, *, archive: bool = False, open_end: bool = False
-) -> Iterator[Span]:
-    """The spans of a sync that begins at `start`, oldest first; none if all is read already."""
-    settled = now - SETTLING
+def windows(
+    start: EpochMs, now: EpochMs, *, archive: bool = False, open_end: bool = False
+) -> Iterator[Window]:
+    """The windows of a sync that begins at `start`, oldest first; none if all is read already."""
+    cutoff = now - INDEX_LAG
     if archive:
         seam_begins, seam_ends = now - HORIZON - SEAM, now - HORIZON + SEAM
         if start < seam_begins:
-            yield Span(start, seam_begins, search=False, archive=True)
+            yield Window(start, seam_begins, search=False, archive=True)
             start = seam_begins
         if start < seam_ends:
-            yield Span(start, seam_ends, search=True, archive=True)
+            yield Window(start, seam_ends, search=True, archive=True)
             start = seam_ends
-    if start < settled:
-        yield Span(start, settled)
-        start = settled
+    if start < cutoff:
+        yield Window(start, cutoff)
+        start = cutoff
     if open_end:
-        yield Span(start, None)
+        yield Window(start, None)

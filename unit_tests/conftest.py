@@ -26,8 +26,8 @@ from airbyte_cdk.sources import Source
 from airbyte_cdk.test import entrypoint_wrapper
 from hypothesis import settings
 
-from integration_tests.fake_vendor import Clock, Reply, Request
-from integration_tests.fake_vendor.wire import Vendor
+from fake_vendor import Clock, Reply, Request
+from fake_vendor.wire import Vendor
 
 # CI tries the same examples each time, so that a change is judged by itself. Elsewhere every run
 # tries new ones.

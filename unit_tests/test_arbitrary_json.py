@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from http_source.body import parse_json
-from http_source.budget import RateLedger
 from http_source.columns import ADDITIONAL, Columns
-from http_source.mixin import BrokenBodyError, UnfinishedBodyError, error_text
-from http_source.wait import wait_hint
+from http_source.rate_limiter import RateLimiter
+from http_source.retry import BrokenBodyError, UnfinishedBodyError, error_text
+from http_source.retry_after import wait_hint
 from source_courier import SourceCourier
 from source_kustomer import SourceKustomer
 from source_kustomer.rows import flatten
@@ -136,7 +136,7 @@ def test_an_envelope_is_taken_or_is_a_broken_body(stream, data):
     shaped = {"data": [body], "results": [body], "meta": body, "links": body, "paging": body}
     for one in (body, shaped, {"data": []}, {"data": [], "meta": {"total": 0}}):
         with contextlib.suppress(BrokenBodyError, UnfinishedBodyError):
-            assert stream.open_body(answer_with(one), one) is not None
+            assert stream.validate_page(answer_with(one), one) is not None
 
 
 def answer_with(body, status=200):
@@ -189,10 +189,10 @@ def test_a_wait_is_a_finite_number_of_seconds_whatever_the_headers_say(told, sta
 @often
 @given(headers, st.sampled_from([200, 429, 503]))
 def test_requests_wait_no_longer_than_two_minutes_whatever_the_headers_say(told, status):
-    ledger = RateLedger({"search": 100})
-    ledger.sent("search", 1, 0.0)
-    ledger.answered("search", 1, status, requests.structures.CaseInsensitiveDict(told), 1.0)
-    assert 0 <= ledger.wait("search", 1.0) <= 120
+    limiter = RateLimiter({"search": 100})
+    limiter.sent("search", 1, 0.0)
+    limiter.answered("search", 1, status, requests.structures.CaseInsensitiveDict(told), 1.0)
+    assert 0 <= limiter.wait("search", 1.0) <= 120
 
 
 @often

@@ -28,8 +28,8 @@ from airbyte_cdk.models import AirbyteStreamStatus, FailureType, Status, SyncMod
 from airbyte_cdk.test.catalog_builder import CatalogBuilder
 from airbyte_cdk.test.entrypoint_wrapper import read
 
-from http_source import budget
-from integration_tests.fake_vendor import Courier, Kustomer, Reply
+from fake_vendor import Courier, Kustomer, Reply
+from http_source import rate_limiter
 from source_courier import SourceCourier
 from source_kustomer import SourceKustomer
 from source_kustomer.streams import Tags
@@ -877,8 +877,10 @@ def pauses(monkeypatch, waits):
 
     started = SimpleNamespace(now=lambda: now() + timedelta(seconds=waited()))
     monkeypatch.setattr(backoff_loop, "datetime", SimpleNamespace(datetime=started))
-    monkeypatch.setattr(budget, "time", SimpleNamespace(monotonic=lambda: monotonic() + waited()))
-    monkeypatch.setattr(budget, "threading", SimpleNamespace(Condition=Condition))
+    monkeypatch.setattr(
+        rate_limiter, "time", SimpleNamespace(monotonic=lambda: monotonic() + waited())
+    )
+    monkeypatch.setattr(rate_limiter, "threading", SimpleNamespace(Condition=Condition))
     monkeypatch.setattr(random, "uniform", lambda _low, high: high)
     monkeypatch.setattr(Tags, "page_size", 2)
     # Nobody reads the stack traces in the log; to write them takes a fifth of the time.

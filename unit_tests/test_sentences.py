@@ -13,7 +13,7 @@ from airbyte_cdk.test.catalog_builder import CatalogBuilder
 from airbyte_cdk.test.entrypoint_wrapper import _run_command, discover, read
 from airbyte_cdk.test.state_builder import StateBuilder
 
-from integration_tests.fake_vendor import Courier
+from fake_vendor import Courier
 from source_courier import SourceCourier
 from source_kustomer import SourceKustomer
 

@@ -6,8 +6,8 @@ from airbyte_cdk.test.catalog_builder import CatalogBuilder
 from airbyte_cdk.test.entrypoint_wrapper import read
 from airbyte_cdk.test.state_builder import StateBuilder
 
-from integration_tests.fake_vendor import Courier
-from integration_tests.fake_vendor.wire import json_reply
+from fake_vendor import Courier
+from fake_vendor.wire import json_reply
 from source_courier import SourceCourier
 
 HOST = "https://api.courier.com"

@@ -6,7 +6,7 @@ from airbyte_cdk.models import FailureType, Status, SyncMode
 from airbyte_cdk.test.catalog_builder import CatalogBuilder
 from airbyte_cdk.test.entrypoint_wrapper import discover, read
 
-from integration_tests.fake_vendor import Courier
+from fake_vendor import Courier
 from source_courier import SourceCourier
 
 US, EU = "https://api.courier.com", "https://api.eu.courier.com"

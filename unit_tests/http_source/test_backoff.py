@@ -9,8 +9,8 @@ from airbyte_cdk.sources.streams.http import HttpStream
 from airbyte_cdk.test.catalog_builder import CatalogBuilder
 from airbyte_cdk.test.entrypoint_wrapper import read
 
-from http_source.mixin import BackoffMixin
-from integration_tests.fake_vendor import Courier
+from fake_vendor import Courier
+from http_source.retry import BackoffMixin
 from source_courier import SourceCourier
 
 HOST = "https://api.courier.com"

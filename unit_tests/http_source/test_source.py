@@ -11,7 +11,7 @@ from airbyte_cdk.models import AirbyteStreamStatus, FailureType, SyncMode
 from airbyte_cdk.test.catalog_builder import CatalogBuilder
 from airbyte_cdk.test.entrypoint_wrapper import read
 
-from integration_tests.fake_vendor import Courier, FakeVendor, Kustomer
+from fake_vendor import Courier, FakeVendor, Kustomer
 from source_courier import SourceCourier
 from source_kustomer import SourceKustomer
 

@@ -15,8 +15,8 @@ from airbyte_cdk.test import entrypoint_wrapper
 from airbyte_cdk.test.catalog_builder import CatalogBuilder
 from airbyte_cdk.test.state_builder import StateBuilder
 
-from integration_tests.fake_vendor import Kustomer, KustomerSwitches, Reply, Request
-from integration_tests.fake_vendor.clock import Clock
+from fake_vendor import Kustomer, KustomerSwitches, Reply, Request
+from fake_vendor.clock import Clock
 from source_kustomer import SourceKustomer
 
 HOST = "https://api.kustomerapp.com"

@@ -3,7 +3,7 @@
 import pytest
 from airbyte_cdk.models import AirbyteStreamStatus, FailureType
 
-from integration_tests.fake_vendor import Kustomer
+from fake_vendor import Kustomer
 
 
 def empty_first_pages(times, link):

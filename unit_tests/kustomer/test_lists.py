@@ -6,12 +6,12 @@ import pytest
 import requests
 from airbyte_cdk.models import AirbyteStreamStatus, FailureType
 
-from integration_tests.fake_vendor import Fault, kustomer
-from integration_tests.fake_vendor.wire import json_reply
+from fake_vendor import Fault, kustomer
+from fake_vendor.wire import json_reply
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 HOST = "https://api.kustomerapp.com"
-SETTLED = "2026-05-31T23:58:00.000Z"
+CUTOFF = "2026-05-31T23:58:00.000Z"
 COMPLETE, INCOMPLETE = AirbyteStreamStatus.COMPLETE, AirbyteStreamStatus.INCOMPLETE
 STREAMS = {"users": "user", "teams": "team", "tags": "tag", "shortcuts": "shortcut"}
 LARGEST = {"users": "500", "teams": "500", "tags": "100", "shortcuts": "100"}
@@ -47,7 +47,7 @@ def test_every_row_is_emitted_once_when_there_are_many_pages(org, sync, stream, 
     assert synced.ids(stream) == ids(vendor, kind)
     assert synced.status(stream) is COMPLETE
     assert set(pages_asked(vendor)) == {1, 2, 3}
-    assert synced.states(stream) == [{"updated_at": SETTLED}]
+    assert synced.states(stream) == [{"updated_at": CUTOFF}]
 
 
 @every_stream
@@ -269,7 +269,7 @@ def test_exactly_the_rows_at_or_after_the_state_are_emitted_when_incremental(
     assert 2 < len(due) < 37
     assert edges[0] not in due
     assert set(edges[1:]) <= due
-    assert synced.state(stream) == {"updated_at": SETTLED}
+    assert synced.state(stream) == {"updated_at": CUTOFF}
 
 
 @every_stream

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from source_kustomer.paging import Hit, Page, Query, Reader, UnreadableError
+from source_kustomer.paging import Page, Query, Record, SearchPaginator, UnreadableError
 from source_kustomer.timeline import format_instant
 
-START, SETTLED, NOW = 1_000, 2_000, 2_100
+START, CUTOFF, NOW = 1_000, 2_000, 2_100
 MAX_ROWS = 40
 
 
@@ -63,7 +63,7 @@ class Vendor:
         self.requests += 1
         self.change()
         rows = [
-            Hit(name, updated, {"attributes": {"createdAt": format_instant(created)}})
+            Record(name, updated, {"attributes": {"createdAt": format_instant(created)}})
             for name, (updated, created) in self.records.items()
             if within(updated, query.lower, query.upper)
             and within(created, query.created_from, query.created_to)
@@ -112,19 +112,19 @@ class Vendor:
             else:
                 self.records[name] = (self.clock, self.records[name][1])
         if self.random.random() < self.late:
-            # Indexed late, as late as a settling period: never below what is settled.
+            # Indexed late, as late as a settling period: never below what is cutoff.
             self.spare += 1
-            at = self.random.randint(SETTLED, self.clock)
+            at = self.random.randint(CUTOFF, self.clock)
             self.records[f"late{self.spare}"] = (at, at)
 
 
-def reader(vendor: Vendor) -> Reader:
-    return Reader(vendor.ask, overlap=2, max_rows=MAX_ROWS)
+def reader(vendor: Vendor) -> SearchPaginator:
+    return SearchPaginator(vendor.ask, overlap=2, max_rows=MAX_ROWS)
 
 
 groups = st.lists(
     st.tuples(
-        st.integers(START, SETTLED - 1),  # updated_at
+        st.integers(START, CUTOFF - 1),  # updated_at
         st.sampled_from([1, 1, 1, 2, 3, 8, 20, 60]),  # records that share it
         st.sampled_from(["spread", "spread", "few", "one"]),  # their created_at
     ),
@@ -160,7 +160,7 @@ def guesswork(spec: list[tuple[int, int, str]], kind: dict[str, object]) -> bool
 
 
 def may_be_refused(spec: list[tuple[int, int, str]], kind: dict[str, object]) -> bool:
-    """Whether a loud error is right: see the docstring of `Reader._by_number`."""
+    """Whether a loud error is right: see the docstring of `SearchPaginator._by_number`."""
     made = records(spec)
     # Who counts more than it shows may hold something back.
     return kind["total"] == "high" or unsplittable(made) > kind["clamp"]
@@ -188,16 +188,16 @@ def test_all_that_stays_is_emitted_in_order_and_before_its_checkpoint(spec, kind
     assume(not guesswork(spec, kind))
     vendor = Vendor(records(spec), churn=churn, late=late, **kind)
     excusable = may_be_refused(spec, kind)
-    emitted: list[Hit] = []
+    emitted: list[Record] = []
     refused = None
     try:
-        for batch in reader(vendor).read(START, SETTLED, ahead=True):
-            emitted.extend(batch.hits)
-            done = {hit.id for hit in emitted}
+        for batch in reader(vendor).read(START, CUTOFF, ahead=True):
+            emitted.extend(batch.records)
+            done = {record.id for record in emitted}
             below = {
                 name
                 for name in vendor.untouched & set(vendor.records)
-                if vendor.records[name][0] < batch.done_to
+                if vendor.records[name][0] < batch.watermark
             }
             assert below <= done, "a checkpoint claims what was not emitted"
     except UnreadableError as error:
@@ -209,10 +209,10 @@ def test_all_that_stays_is_emitted_in_order_and_before_its_checkpoint(spec, kind
         assert "updated_at" in refused
         assert "1970-01-01T00:00:0" in refused
         return
-    assert vendor.untouched <= {hit.id for hit in emitted}
-    updated = [hit.updated for hit in emitted]
+    assert vendor.untouched <= {record.id for record in emitted}
+    updated = [record.updated for record in emitted]
     assert updated == sorted(updated)
-    assert all(START <= instant < SETTLED for instant in updated)
+    assert all(START <= instant < CUTOFF for instant in updated)
     assert vendor.requests <= 60 + 30 * len(spec) + 20 * sum(count for _, count, _ in spec)
 
 
@@ -225,10 +225,10 @@ def test_a_record_that_moves_during_a_full_refresh_is_still_in_it(spec, kind, ch
     emitted: set[str] = set()
     reading = reader(vendor)
     try:
-        for upper in (SETTLED, None):
-            lower = START if upper else SETTLED
+        for upper in (CUTOFF, None):
+            lower = START if upper else CUTOFF
             for batch in reading.read(lower, upper, ahead=upper is not None):
-                emitted |= {hit.id for hit in batch.hits}
+                emitted |= {record.id for record in batch.records}
             vendor.churn = vendor.churn / 2 if upper is None else vendor.churn
     except UnreadableError:
         assert may_be_refused(spec, kind)
@@ -245,9 +245,9 @@ def test_a_quiet_vendor_repeats_nothing_and_two_syncs_meet_exactly(spec, kind):
     emitted: list[str] = []
     reading = reader(vendor)
     try:
-        for lower, upper in ((START, middle), (middle, SETTLED)):
+        for lower, upper in ((START, middle), (middle, CUTOFF)):
             for batch in reading.read(lower, upper, ahead=True):
-                emitted += [hit.id for hit in batch.hits]
+                emitted += [record.id for record in batch.records]
     except UnreadableError:
         assert may_be_refused(spec, kind)
         return
@@ -259,11 +259,11 @@ def test_ties_that_nothing_tells_apart_fail_with_their_timestamp_and_count():
     with pytest.raises(
         UnreadableError, match=r"60 records share updated_at 1970-01-01T00:00:01\.500Z"
     ):
-        list(reader(vendor).read(START, SETTLED, ahead=True))
+        list(reader(vendor).read(START, CUTOFF, ahead=True))
 
 
 def test_an_honest_vendor_is_asked_for_hardly_more_pages_than_there_are():
     quiet = {f"{number:04d}": (START + number % 900, number) for number in range(450)}
     vendor = Vendor(dict(sorted(quiet.items(), key=lambda item: item[1])), clamp=500)
-    list(Reader(vendor.ask, overlap=2).read(START, SETTLED, ahead=True))
+    list(SearchPaginator(vendor.ask, overlap=2).read(START, CUTOFF, ahead=True))
     assert vendor.requests == 1

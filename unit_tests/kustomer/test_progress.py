@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import pytest
 from airbyte_cdk.models import TraceType, Type
 
-from http_source import budget as budget_module
 from http_source import progress as progress_module
-from http_source.budget import RateBudget
+from http_source import rate_limiter as budget_module
 from http_source.progress import ProgressLog, announce_rate_limit
+from http_source.rate_limiter import RateBudget
 
 
 def test_the_estimates_end_at_the_number_of_rows_when_a_stream_is_read(org, sync):

@@ -7,12 +7,12 @@ from itertools import chain, count, repeat
 import pytest
 from airbyte_cdk.models import AirbyteStreamStatus, FailureType
 
-from integration_tests.fake_vendor import Fault
-from integration_tests.fake_vendor.clock import from_ms, http_date, iso, to_ms
+from fake_vendor import Fault
+from fake_vendor.clock import from_ms, http_date, iso, to_ms
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 HOST = "https://api.kustomerapp.com"
-SETTLED = "2026-05-31T23:58:00.000Z"
+CUTOFF = "2026-05-31T23:58:00.000Z"
 TIED_AT = datetime(2026, 3, 4, 5, 6, 7, 89000, tzinfo=UTC)
 BORN_AT = datetime(2026, 2, 1, tzinfo=UTC)
 COMPLETE, INCOMPLETE = AirbyteStreamStatus.COMPLETE, AirbyteStreamStatus.INCOMPLETE
@@ -75,7 +75,7 @@ def test_every_row_is_emitted_once_and_ascending_when_there_are_many_pages(
     synced = sync(vendor, stream, mode=mode)
     assert synced.ids(stream) == ids(vendor, kind)
     assert_read_exactly_once(vendor, kind, synced, stream)
-    assert synced.state(stream) == {"updated_at": SETTLED}
+    assert synced.state(stream) == {"updated_at": CUTOFF}
     assert len(requests_of(vendor)) >= 5
 
 
@@ -117,7 +117,7 @@ def test_what_is_left_is_read_when_a_sync_is_resumed_from_any_of_its_states(org,
         assert set(emitted) | set(resumed.ids("notes")) == set(ids(vendor, "note"))
         if "full_refresh" in state:
             assert len(resumed.ids("notes")) < 2100
-        assert resumed.state("notes") == {"updated_at": SETTLED}
+        assert resumed.state("notes") == {"updated_at": CUTOFF}
 
 
 @pytest.mark.parametrize("mode", ["incremental", "full_refresh"])
@@ -126,7 +126,7 @@ def test_the_end_is_found_when_the_last_page_is_empty_short_or_full(org, sync, r
     vendor = org({"message": rows}, page_size_max=50)
     synced = sync(vendor, "messages", mode=mode)
     assert synced.ids("messages") == ids(vendor, "message")
-    assert synced.state("messages") == {"updated_at": SETTLED}
+    assert synced.state("messages") == {"updated_at": CUTOFF}
 
 
 def test_rows_before_the_start_date_are_left_out_when_they_exist(org, sync):
@@ -169,7 +169,7 @@ def test_the_stream_fails_and_claims_no_more_than_it_emitted_when_the_vendor_cou
     for emitted, state in synced.checkpoints("notes"):
         due = {one.id for one in vendor.records("note") if one.updated_at < state["updated_at"]}
         assert due <= set(emitted)
-    assert all(state["updated_at"] < SETTLED for state in synced.states("notes"))
+    assert all(state["updated_at"] < CUTOFF for state in synced.states("notes"))
 
 
 def test_every_row_is_emitted_once_when_the_count_stops_at_ten_thousand(org, sync):
@@ -287,7 +287,7 @@ def test_the_youngest_rows_are_read_but_not_claimed_when_the_refresh_is_full(org
     young = vendor.insert("note", at=NOW - timedelta(seconds=1)).id
     synced = sync(vendor, "notes", mode="full_refresh")
     assert synced.ids("notes") == [young]
-    assert synced.state("notes") == {"updated_at": SETTLED}
+    assert synced.state("notes") == {"updated_at": CUTOFF}
 
 
 def test_every_change_is_emitted_exactly_once_when_the_index_lags(org, sync, time):
@@ -321,7 +321,7 @@ def test_the_state_follows_the_earlier_clock_when_the_vendors_is_behind(org, syn
 def test_the_state_follows_our_clock_when_the_vendors_is_ahead(org, sync):
     vendor = org({"note": 20})
     vendor.clock.advance(3600)
-    assert sync(vendor, "notes").state("notes") == {"updated_at": SETTLED}
+    assert sync(vendor, "notes").state("notes") == {"updated_at": CUTOFF}
 
 
 # Changes while being read
@@ -339,7 +339,7 @@ def test_every_row_that_existed_is_emitted_when_rows_change_during_a_full_refres
     synced = sync(vendor, stream, mode="full_refresh")
     assert set(before) <= set(synced.ids(stream))
     assert_ascending(synced.rows(stream))
-    assert synced.state(stream) == {"updated_at": SETTLED}
+    assert synced.state(stream) == {"updated_at": CUTOFF}
 
 
 def test_two_syncs_emit_every_row_when_rows_change_during_an_incremental_one(org, sync, time):
@@ -394,7 +394,7 @@ def test_reading_goes_on_where_it_stood_when_the_state_is_an_unfinished_full_ref
     synced = sync(vendor, "notes", mode=mode, state={"notes": unfinished})
     rest = [one for one in in_order(vendor, "note") if one.updated_at >= unfinished["updated_at"]]
     assert synced.ids("notes") == [one.id for one in rest]
-    assert synced.state("notes") == {"updated_at": SETTLED}
+    assert synced.state("notes") == {"updated_at": CUTOFF}
 
 
 # Answers that are wrong
@@ -570,7 +570,7 @@ def test_the_stream_fails_when_a_short_page_counts_more_and_nothing_brings_it(or
     synced = sync(vendor, "notes")
     assert synced.failures == {FailureType.system_error}
     assert synced.ids("notes") == ids(vendor, "note")[:10]
-    assert all(one["updated_at"] < SETTLED for one in synced.states("notes"))
+    assert all(one["updated_at"] < CUTOFF for one in synced.states("notes"))
 
 
 def test_rows_of_any_size_are_read_whole_in_pages_of_some_megabytes(org, sync):

@@ -1,4 +1,4 @@
-"""The fake vendors as a process: `python -m integration_tests.fake_vendor --help`."""
+"""The fake vendors as a process: `python -m fake_vendor --help`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import threading
 from pathlib import Path
 from typing import get_args
 
-from integration_tests.fake_vendor.courier import DEMO_KEY, Courier, CourierSwitches
-from integration_tests.fake_vendor.data import LIST_KINDS, PLURALS, SEARCH_KINDS
-from integration_tests.fake_vendor.faults import Fault
-from integration_tests.fake_vendor.kustomer import DEMO_TOKEN, Kustomer, KustomerSwitches
-from integration_tests.fake_vendor.limits import ResetForm
-from integration_tests.fake_vendor.server import FakeVendor
+from fake_vendor.courier import DEMO_KEY, Courier, CourierSwitches
+from fake_vendor.data import LIST_KINDS, PLURALS, SEARCH_KINDS
+from fake_vendor.faults import Fault
+from fake_vendor.kustomer import DEMO_TOKEN, Kustomer, KustomerSwitches
+from fake_vendor.limits import ResetForm
+from fake_vendor.server import FakeVendor
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -81,7 +81,7 @@ def _kustomer(args: argparse.Namespace) -> Kustomer:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m integration_tests.fake_vendor",
+        prog="python -m fake_vendor",
         description="Serve a made-up Kustomer (/v1/...) and Courier (/messages) on loopback.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )

@@ -26,7 +26,7 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from http_source.body import is_deeper_than, may_be_deep, parse_json, weight
 from http_source.config import unforeseen
 from http_source.deadline import DeadlineAdapter, require_certificates
-from http_source.wait import backoff_ceiling, wait_hint
+from http_source.retry_after import backoff_ceiling, wait_hint
 
 logger = logging.getLogger("airbyte")
 
@@ -92,7 +92,7 @@ class UnfinishedBodyError(ValueError):
 
 
 def parsed_body(response: requests.Response) -> Any:
-    """What the stream's `open_body` made of a good response when its status was judged."""
+    """What the stream's `validate_page` made of a good response when its status was judged."""
     return response._parsed_body  # type: ignore[attr-defined]  # noqa: SLF001 - set below
 
 
@@ -163,7 +163,7 @@ class RetryingErrorHandler(HttpStatusErrorHandler):
         ):
             return _broken_connection(response_or_exception)
         if isinstance(response_or_exception, requests.RequestException):
-            return _lasting(f"The request cannot be sent: {response_or_exception}")
+            return _permanent(f"The request cannot be sent: {response_or_exception}")
         return super().interpret_response(response_or_exception)
 
     def _read_body(self, response: requests.Response) -> None:
@@ -211,18 +211,18 @@ class RetryingErrorHandler(HttpStatusErrorHandler):
                 ResponseAction.RATE_LIMITED, FailureType.transient_error, "Rate limit reached."
             )
         if response.is_redirect or 300 <= status < 400:  # noqa: PLR2004
-            return _lasting(
+            return _permanent(
                 f"Unexpected redirect (HTTP {status}) in answer to {self._request(response)}. The "
                 "key is sent to the configured host alone."
             )
         if status >= 400 and status not in _TRANSIENT_STATUSES:  # noqa: PLR2004
-            meaning = self._stream.refusal(response)
+            meaning = self._stream.explain_error(response)
             if meaning is not None:
                 return meaning
         if status >= 500 or status in _TRANSIENT_STATUSES or status < 200 or status == _PARTIAL:  # noqa: PLR2004
             return _transient(f"{self._request(response)} was answered with HTTP {status}.")
         if status >= 400:  # noqa: PLR2004
-            return _lasting(
+            return _permanent(
                 f"{self._request(response)} was refused with HTTP {status}: {error_text(response)}"
             )
         return self._judge_body(response)
@@ -248,7 +248,7 @@ class RetryingErrorHandler(HttpStatusErrorHandler):
         if may_be_deep(response.content) and is_deeper_than(MOST_LEVELS, body):
             return self._judge_broken(response, TOO_DEEP)
         try:
-            opened = self._stream.open_body(response, body)
+            opened = self._stream.validate_page(response, body)
         except BrokenBodyError as error:
             return self._judge_broken(response, str(error))
         except UnfinishedBodyError as error:
@@ -276,7 +276,7 @@ class BackoffMixin:
 
     Stands left of `HttpStream` among the bases; on its right it would be silently dead, so that
     is a TypeError when the class is made. A stream says what its vendor's refusals mean in
-    `refusal`, and what a good body must hold in `open_body`.
+    `explain_error`, and what a good body must hold in `validate_page`.
     """
 
     max_tries: int = MAX_RETRIES + 1
@@ -334,11 +334,11 @@ class BackoffMixin:
         """The sentence for a failure that nothing else has words for."""
         return f"Stream {getattr(self, 'name', '')}: {unforeseen(exception)}"
 
-    def refusal(self, response: requests.Response) -> ErrorResolution | None:
+    def explain_error(self, response: requests.Response) -> ErrorResolution | None:
         """What a 4xx means to the user; None leaves the general sentence. For override."""
         return None
 
-    def open_body(self, response: requests.Response, body: Any) -> Any:
+    def validate_page(self, response: requests.Response, body: Any) -> Any:
         """Check a good answer's JSON and return what the stream wants of it. For override.
 
         Raises BrokenBodyError or UnfinishedBodyError; the request is then tried again, and the
@@ -395,5 +395,5 @@ def _transient(sentence: str) -> ErrorResolution:
     return ErrorResolution(ResponseAction.RETRY, FailureType.transient_error, sentence)
 
 
-def _lasting(sentence: str) -> ErrorResolution:
+def _permanent(sentence: str) -> ErrorResolution:
     return ErrorResolution(ResponseAction.FAIL, FailureType.system_error, sentence)

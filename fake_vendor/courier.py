@@ -14,11 +14,11 @@ from random import Random
 from threading import RLock
 from typing import Any, Literal
 
-from integration_tests.fake_vendor.clock import Clock, http_date, to_ms
-from integration_tests.fake_vendor.faults import Fault, FaultPlan, broken
-from integration_tests.fake_vendor.journal import Entry, Journal
-from integration_tests.fake_vendor.switches import switched
-from integration_tests.fake_vendor.wire import Reply, Request, json_reply
+from fake_vendor.clock import Clock, http_date, to_ms
+from fake_vendor.faults import Fault, FaultPlan, broken
+from fake_vendor.journal import Entry, Journal
+from fake_vendor.switches import switched
+from fake_vendor.wire import Reply, Request, json_reply
 
 DEMO_KEY = "courier-demo-key"
 

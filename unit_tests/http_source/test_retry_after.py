@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
-from http_source.wait import backoff_ceiling, wait_hint
+from http_source.retry_after import backoff_ceiling, wait_hint
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 EPOCH = int(NOW.timestamp())

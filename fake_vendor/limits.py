@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Literal
 
-from integration_tests.fake_vendor.clock import http_date, iso
+from fake_vendor.clock import http_date, iso
 
 WindowKind = Literal["fixed", "sliding"]
 ResetForm = Literal["epoch", "epoch_ms", "delta", "http_date", "iso"]

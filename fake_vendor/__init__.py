@@ -2,7 +2,7 @@ r"""A made-up Kustomer and a made-up Courier, as they behave for a data extracto
 
 By hand:
 
-    $ python -m integration_tests.fake_vendor --port 8765 --rows 2000,notes=0 --ties 500,700
+    $ python -m fake_vendor --port 8765 --rows 2000,notes=0 --ties 500,700
     http://127.0.0.1:8765
 
     $ curl -s localhost:8765/v1/auth/tokens/current -H 'Authorization: Bearer kustomer-demo-token'
@@ -34,12 +34,12 @@ In a test, over a socket or without one:
     reply = org.handle(Request("GET", "/v1/users", headers=headers))
 """
 
-from integration_tests.fake_vendor.clock import Clock
-from integration_tests.fake_vendor.courier import Courier, CourierSwitches
-from integration_tests.fake_vendor.faults import Fault
-from integration_tests.fake_vendor.kustomer import Kustomer, KustomerSwitches
-from integration_tests.fake_vendor.server import FakeVendor
-from integration_tests.fake_vendor.wire import Reply, Request
+from fake_vendor.clock import Clock
+from fake_vendor.courier import Courier, CourierSwitches
+from fake_vendor.faults import Fault
+from fake_vendor.kustomer import Kustomer, KustomerSwitches
+from fake_vendor.server import FakeVendor
+from fake_vendor.wire import Reply, Request
 
 __all__ = [
     "Clock",

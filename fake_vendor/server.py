@@ -16,11 +16,11 @@ from typing import Any, Self, cast
 
 import orjson
 
-from integration_tests.fake_vendor.courier import Courier
-from integration_tests.fake_vendor.data import SEARCH_KINDS
-from integration_tests.fake_vendor.kustomer import Kustomer
-from integration_tests.fake_vendor.switches import as_json
-from integration_tests.fake_vendor.wire import Reply, Request, json_reply
+from fake_vendor.courier import Courier
+from fake_vendor.data import SEARCH_KINDS
+from fake_vendor.kustomer import Kustomer
+from fake_vendor.switches import as_json
+from fake_vendor.wire import Reply, Request, json_reply
 
 _CONTROL = "/_control/"
 _RST_ON_CLOSE = struct.pack("ii", 1, 0)

@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from integration_tests.fake_vendor.clock import iso
+from fake_vendor.clock import iso
 
 SEARCH_KINDS = ("customer", "conversation", "message", "note", "kobject")
 LIST_KINDS = ("user", "team", "tag", "shortcut")

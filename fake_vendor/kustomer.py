@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 import orjson
 
-from integration_tests.fake_vendor.clock import Clock, http_date, to_ms
-from integration_tests.fake_vendor.data import (
+from fake_vendor.clock import Clock, http_date, to_ms
+from fake_vendor.data import (
     LIST_KINDS,
     ORG_ID,
     PLURALS,
@@ -23,18 +23,18 @@ from integration_tests.fake_vendor.data import (
     grow,
     object_id,
 )
-from integration_tests.fake_vendor.faults import Fault, FaultPlan, broken
-from integration_tests.fake_vendor.journal import Entry, Journal
-from integration_tests.fake_vendor.limits import (
+from fake_vendor.faults import Fault, FaultPlan, broken
+from fake_vendor.journal import Entry, Journal
+from fake_vendor.limits import (
     Limiter,
     ResetForm,
     Verdict,
     WindowKind,
     spell_reset,
 )
-from integration_tests.fake_vendor.search import FAR_MS, BadQueryError, Index, read_query
-from integration_tests.fake_vendor.switches import switched
-from integration_tests.fake_vendor.wire import Reply, Request, json_reply, raw_reply
+from fake_vendor.search import FAR_MS, BadQueryError, Index, read_query
+from fake_vendor.switches import switched
+from fake_vendor.wire import Reply, Request, json_reply, raw_reply
 
 DEMO_TOKEN = "kustomer-demo-token"
 

@@ -14,7 +14,7 @@ from typing import Any
 import requests
 from airbyte_cdk.sources.streams.call_rate import APIBudget
 
-from http_source.wait import reset_in, wait_hint
+from http_source.retry_after import reset_in, wait_hint
 
 logger = logging.getLogger("airbyte")
 
@@ -41,7 +41,7 @@ class _Announced:
 
 
 @dataclass
-class _Lane:
+class _Bucket:
     """The requests of one kind, which have a documented limit of their own, or none."""
 
     documented: int | None = None
@@ -51,7 +51,7 @@ class _Lane:
     announced: int | None = None
 
 
-class RateLedger:
+class RateLimiter:
     """When the next request may be sent, by what was sent and what the vendor said. No threads.
 
     Two rules. A documented limit of n a minute: no more than n requests are under way or were
@@ -65,15 +65,15 @@ class RateLedger:
     """
 
     def __init__(self, documented: Mapping[str, int], *, share: float = 1.0) -> None:
-        self._lanes = {lane: _Lane(limit) for lane, limit in documented.items()}
+        self._buckets = {bucket: _Bucket(limit) for bucket, limit in documented.items()}
         self._share = share
         self._limits: dict[int, _Announced] = {}
         self._enforced = False
         self._reported = False
 
-    def wait(self, lane: str, now: float) -> float:
+    def wait(self, bucket: str, now: float) -> float:
         """Seconds until a request of this kind may be sent; 0 is now."""
-        kind = self._lanes.setdefault(lane, _Lane())
+        kind = self._buckets.setdefault(bucket, _Bucket())
         while kind.answered and kind.answered[0] <= now - WINDOW_SECONDS:
             kind.answered.popleft()
         waits = [0.0]
@@ -83,7 +83,7 @@ class RateLedger:
             waits.append(self._announced_wait(self._limits[kind.announced], now))
         return max(waits)
 
-    def _documented_wait(self, kind: _Lane, limit: int, now: float) -> float:
+    def _documented_wait(self, kind: _Bucket, limit: int, now: float) -> float:
         allowed = max(1, int(limit * self._share))
         for request, since in list(kind.under_way.items()):
             if since <= now - _LOST_SECONDS:
@@ -102,18 +102,18 @@ class RateLedger:
         reserve = int(limit.limit * (1 - self._share))
         return limit.resets_at - now if limit.remaining - limit.sent_since <= reserve else 0.0
 
-    def sent(self, lane: str, request: int, now: float) -> None:
+    def sent(self, bucket: str, request: int, now: float) -> None:
         """A request is on its way."""
-        kind = self._lanes.setdefault(lane, _Lane())
+        kind = self._buckets.setdefault(bucket, _Bucket())
         kind.under_way[request] = now
         if kind.announced is not None:
             self._limits[kind.announced].sent_since += 1
 
     def answered(
-        self, lane: str, request: int, status: int, headers: Mapping[str, str], now: float
+        self, bucket: str, request: int, status: int, headers: Mapping[str, str], now: float
     ) -> None:
         """The answer to a request is in; its headers may tell of a limit."""
-        kind = self._lanes.setdefault(lane, _Lane())
+        kind = self._buckets.setdefault(bucket, _Bucket())
         kind.under_way.pop(request, None)
         kind.answered.append(now)
         limit = _count(headers, "x-ratelimit-limit")
@@ -148,8 +148,8 @@ class RateLedger:
             resets_at = now + WINDOW_SECONDS  # a new window, which began not after this
         else:
             resets_at = told.resets_at
-        # Requests of all lanes that are still under way may be missing from the figure.
-        unsure = sum(len(other.under_way) for other in self._lanes.values())
+        # Requests of all buckets that are still under way may be missing from the figure.
+        unsure = sum(len(other.under_way) for other in self._buckets.values())
         self._limits[size] = _Announced(size, remaining, resets_at, unsure)
 
 
@@ -165,13 +165,13 @@ class RateBudget:
 
     def __init__(
         self,
-        lane_of: Callable[[requests.PreparedRequest], str],
+        bucket_of: Callable[[requests.PreparedRequest], str],
         documented: Mapping[str, int],
         *,
         share: float = 1.0,
     ) -> None:
-        self._lane_of = lane_of
-        self._ledger = RateLedger(documented, share=share)
+        self._bucket_of = bucket_of
+        self._limiter = RateLimiter(documented, share=share)
         self._changed = threading.Condition()
         # Seconds that requests have waited here, all threads together.
         self.waited = 0.0
@@ -182,22 +182,22 @@ class RateBudget:
 
     def acquire(self, request: requests.PreparedRequest, tell: Callable[[float], None]) -> None:
         """Block until the request may be sent."""
-        lane, began, told = self._lane_of(request), time.monotonic(), False
+        bucket, began, told = self._bucket_of(request), time.monotonic(), False
         with self._changed:
-            while (wait := self._ledger.wait(lane, time.monotonic())) > 0:
+            while (wait := self._limiter.wait(bucket, time.monotonic())) > 0:
                 if wait > LONG_WAIT_SECONDS and not told:
                     told = True
                     tell(wait)
                 self._changed.wait(wait)
             now = time.monotonic()
-            self._ledger.sent(lane, id(request), now)
+            self._limiter.sent(bucket, id(request), now)
             self.waited += now - began
 
     def settle(self, request: requests.PreparedRequest, response: requests.Response) -> None:
         """Take note of an answer."""
         with self._changed:
-            self._ledger.answered(
-                self._lane_of(request),
+            self._limiter.answered(
+                self._bucket_of(request),
                 id(request),
                 response.status_code,
                 response.headers,

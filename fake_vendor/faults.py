@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
-from integration_tests.fake_vendor.wire import Reply
+from fake_vendor.wire import Reply
 
 FaultKind = Literal[
     "429", "500", "503", "reset", "truncate", "html", "empty", "bad_json", "no_data", "timed_out"

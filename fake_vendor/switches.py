@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from integration_tests.fake_vendor.faults import Fault
+from fake_vendor.faults import Fault
 
 S = TypeVar("S")
 

@@ -1,4 +1,4 @@
-"""The rate ledger by the clock of a test, against vendors that count in their own ways."""
+"""The rate limiter by the clock of a test, against vendors that count in their own ways."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from http_source.budget import RateLedger
+from http_source.rate_limiter import RateLimiter
 
 
 class Vendor:
@@ -33,18 +33,18 @@ class Vendor:
 
 
 def run(
-    vendor: Vendor, ledger: RateLedger, requests: int, *, threads: int, seed: int, told: bool
+    vendor: Vendor, limiter: RateLimiter, requests: int, *, threads: int, seed: int, told: bool
 ) -> tuple[float, int]:
     """Seconds until all requests are answered, and how many were refused."""
     chance = random.Random(seed)
     under_way: list[tuple[float, float, int]] = []  # arrival, answer, request
     now, sent, refused, arrived = 0.0, 0, 0, {}
     while sent < requests or under_way:
-        wait = ledger.wait("search", now)
+        wait = limiter.wait("search", now)
         if sent < requests and len(under_way) < threads and wait <= 0:
             arrival = now + chance.uniform(0.01, 0.4)
             under_way.append((arrival, arrival + chance.uniform(0.01, 0.4), sent))
-            ledger.sent("search", sent, now)
+            limiter.sent("search", sent, now)
             sent += 1
             continue
         events = [answer for _, answer, _ in under_way]
@@ -59,17 +59,17 @@ def run(
             status, left = arrived[entry[2]]
             refused += status == 429
             headers = {"x-ratelimit-limit": str(vendor.limit), "x-ratelimit-remaining": str(left)}
-            ledger.answered("search", entry[2], status, headers if told else {}, now)
+            limiter.answered("search", entry[2], status, headers if told else {}, now)
     return now, refused
 
 
 @settings(max_examples=15, deadline=None)
 @given(st.booleans(), st.integers(1, 8), st.integers(0, 999))
 def test_a_documented_limit_is_used_up_and_never_exceeded(sliding, threads, seed):
-    ledger = RateLedger({"search": 100})
-    ledger.answered("search", -1, 200, {"x-ratelimit-limit": "1000"}, 0.0)
+    limiter = RateLimiter({"search": 100})
+    limiter.answered("search", -1, 200, {"x-ratelimit-limit": "1000"}, 0.0)
     seconds, refused = run(
-        Vendor(100, sliding=sliding), ledger, 350, threads=threads, seed=seed, told=False
+        Vendor(100, sliding=sliding), limiter, 350, threads=threads, seed=seed, told=False
     )
     assert refused == 0
     assert seconds <= 1.05 * 350 / 100 * 60
@@ -80,7 +80,7 @@ def test_a_documented_limit_is_used_up_and_never_exceeded(sliding, threads, seed
 def test_an_announced_limit_is_heeded_while_other_clients_eat_of_it(threads, seed, others):
     seconds, refused = run(
         Vendor(300, sliding=False, others=others),
-        RateLedger({}),
+        RateLimiter({}),
         600,
         threads=threads,
         seed=seed,
@@ -93,7 +93,7 @@ def test_an_announced_limit_is_heeded_while_other_clients_eat_of_it(threads, see
 def test_a_vendor_that_speaks_of_no_limit_is_not_waited_for():
     seconds, _ = run(
         Vendor(10_000, sliding=True),
-        RateLedger({"search": 100}),
+        RateLimiter({"search": 100}),
         500,
         threads=8,
         seed=1,
@@ -103,50 +103,50 @@ def test_a_vendor_that_speaks_of_no_limit_is_not_waited_for():
 
 
 def test_a_share_leaves_the_rest_of_both_limits_to_others():
-    ledger = RateLedger({"search": 100}, share=0.5)
+    limiter = RateLimiter({"search": 100}, share=0.5)
     for request in range(50):
-        assert ledger.wait("search", 1.0) == 0
-        ledger.sent("search", request, 1.0)
-        ledger.answered("search", request, 200, {"x-ratelimit-limit": "1000"}, 2.0)
-    assert ledger.wait("search", 3.0) == pytest.approx(59.0)
+        assert limiter.wait("search", 1.0) == 0
+        limiter.sent("search", request, 1.0)
+        limiter.answered("search", request, 200, {"x-ratelimit-limit": "1000"}, 2.0)
+    assert limiter.wait("search", 3.0) == pytest.approx(59.0)
     headers = {"x-ratelimit-limit": "1000", "x-ratelimit-remaining": "501"}
-    ledger.answered("list", 1, 200, headers, 3.0)
-    assert ledger.wait("list", 4.0) == 0
-    ledger.answered("list", 2, 200, {**headers, "x-ratelimit-remaining": "500"}, 4.0)
-    assert ledger.wait("list", 5.0) > 50
+    limiter.answered("list", 1, 200, headers, 3.0)
+    assert limiter.wait("list", 4.0) == 0
+    limiter.answered("list", 2, 200, {**headers, "x-ratelimit-remaining": "500"}, 4.0)
+    assert limiter.wait("list", 5.0) > 50
 
 
 def test_an_absurd_reset_is_capped_and_reported(caplog):
-    ledger = RateLedger({})
+    limiter = RateLimiter({})
     headers = {
         "x-ratelimit-limit": "300",
         "x-ratelimit-remaining": "0",
         "x-ratelimit-reset": "99999",
     }
-    ledger.answered("list", 1, 200, headers, 0.0)
-    assert 0 < ledger.wait("list", 0.0) <= 120
+    limiter.answered("list", 1, 200, headers, 0.0)
+    assert 0 < limiter.wait("list", 0.0) <= 120
     assert "resets in 99999 s" in caplog.text
 
 
 def test_a_request_that_is_never_answered_frees_its_place_in_time():
-    ledger = RateLedger({"search": 1})
-    ledger.answered("search", 0, 200, {"x-ratelimit-limit": "1000"}, -100.0)
-    ledger.sent("search", 1, 0.0)
-    assert ledger.wait("search", 60.0) > 0
-    assert ledger.wait("search", 121.0) == 0
+    limiter = RateLimiter({"search": 1})
+    limiter.answered("search", 0, 200, {"x-ratelimit-limit": "1000"}, -100.0)
+    limiter.sent("search", 1, 0.0)
+    assert limiter.wait("search", 60.0) > 0
+    assert limiter.wait("search", 121.0) == 0
 
 
 @pytest.mark.parametrize(
     "headers", [{"retry-after": "7"}, {"retry-after": "7", "x-ratelimit-remaining": "0"}]
 )
 def test_a_refusal_holds_all_requests_for_as_long_as_it_says(headers):
-    ledger = RateLedger({})
-    ledger.answered("list", 1, 429, headers, 0.0)
-    assert ledger.wait("list", 0.0) == pytest.approx(7.0)
-    assert ledger.wait("list", 7.1) == 0
+    limiter = RateLimiter({})
+    limiter.answered("list", 1, 429, headers, 0.0)
+    assert limiter.wait("list", 0.0) == pytest.approx(7.0)
+    assert limiter.wait("list", 7.1) == 0
 
 
 def test_a_refusal_that_names_no_time_holds_no_other_request():
-    ledger = RateLedger({})
-    ledger.answered("list", 1, 429, {"x-ratelimit-remaining": "0"}, 0.0)
-    assert ledger.wait("list", 0.0) == 0
+    limiter = RateLimiter({})
+    limiter.answered("list", 1, 429, {"x-ratelimit-remaining": "0"}, 0.0)
+    assert limiter.wait("list", 0.0) == 0

@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
-from integration_tests.fake_vendor.clock import to_ms
-from integration_tests.fake_vendor.data import SEARCH_KINDS, Record
+from fake_vendor.clock import to_ms
+from fake_vendor.data import SEARCH_KINDS, Record
 
 FAR_MS = 1 << 60
 
