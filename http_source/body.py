@@ -24,6 +24,42 @@ _LONG_INTEGER = b"0" * 19
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
+# What can be flattened and written as JSON again, with room to spare: Python stops at 1,000 calls.
+MAX_LEVELS = 400
+TOO_DEEP = f"expected values nested in at most {MAX_LEVELS} levels"
+
+
+class BrokenBodyError(ValueError):
+    """A good status with a body that breaks the vendor's contract. The text says what is wrong."""
+
+
+class UnfinishedBodyError(ValueError):
+    """A good status with a body that the vendor itself calls incomplete: a passing failure."""
+
+
+class NotJsonError(ValueError):
+    """A good status with a body that is not JSON. A proxy may have answered: a passing failure."""
+
+
+class PageTooLargeError(Exception):
+    """A body for which there is no room. It was not read to its end; ask for fewer rows."""
+
+
+def parse_body(content: bytes) -> Any:
+    """The value of a good answer's body.
+
+    Raises NotJsonError, and BrokenBodyError if it is nested too deeply.
+    """
+    try:
+        body = parse_json(content)
+    except ValueError:
+        raise NotJsonError from None
+    except RecursionError:
+        raise BrokenBodyError(TOO_DEEP) from None
+    if may_be_deep(content) and is_deeper_than(MAX_LEVELS, body):
+        raise BrokenBodyError(TOO_DEEP)
+    return body
+
 
 def parse_json(content: bytes) -> Any:
     """The body's value. Raises ValueError if it is not JSON, RecursionError if it is too deep."""

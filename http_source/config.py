@@ -9,28 +9,10 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Self
 from urllib.parse import urlsplit
 
-from airbyte_cdk.models import FailureType
-from airbyte_cdk.utils.airbyte_secrets_utils import add_to_secrets, update_secrets
-from airbyte_cdk.utils.is_cloud_environment import is_cloud_environment
-from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
-from http_source.body import without_surrogates
-
-
-def config_error(message: str) -> AirbyteTracedException:
-    """A failure that only the user can mend; the message says how."""
-    return AirbyteTracedException(
-        message=message, internal_message=message, failure_type=FailureType.config_error
-    )
-
-
-def unforeseen(error: BaseException) -> str:
-    """The sentence for an error that no part of the connector expects: a defect in it."""
-    return without_surrogates(
-        f"The connector has a defect: it did not expect {type(error).__name__}: {error}. "
-        "Please report this together with the log."
-    )
+from http_source.cdk import add_to_secrets, is_cloud_environment, update_secrets
+from http_source.errors import config_error
 
 
 def _is_loopback(host: str) -> bool:

@@ -20,7 +20,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from http_source.config import config_error
+from http_source.errors import config_error
 
 # Streams of one sync have at most so many requests under way.
 _POOL_SIZE = 16

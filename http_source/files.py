@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from http_source.body import parse_json
-from http_source.config import config_error
+from http_source.errors import config_error
 
 
 def read_json_file(path: str, what: str) -> Any:

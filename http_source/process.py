@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import gc
 import logging
 import os
-import sys
 import tempfile
 from typing import NoReturn
 
@@ -17,16 +14,11 @@ from airbyte_cdk.models import AirbyteMessageSerializer, FailureType
 from airbyte_cdk.sources import Source
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
+from http_source import cdk, tuning
 from http_source.body import without_surrogates
-from http_source.config import config_error, unforeseen
+from http_source.errors import config_error, unforeseen
 from http_source.output import MessageOutput
 from http_source.signals import before_the_end
-
-# mallopt's parameters for the number of heaps, and for the size from which a block gets pages of
-# its own, which go back to the system when it is freed (malloc.h).
-_M_ARENA_MAX = -8
-_M_MMAP_THRESHOLD = -3
-_OWN_PAGES_FROM_BYTES = 128 * 1024
 
 
 def launch(source: Source, args: list[str]) -> None:
@@ -40,8 +32,10 @@ def launch(source: Source, args: list[str]) -> None:
     except OSError as error:
         _end_without_output(error)
     before_the_end(output.end)
-    _send_everything_to(output)
-    _tune_memory()
+    cdk.send_prints_to(output)
+    # A warning on stderr would be seen by nobody; as a log message it reaches the platform.
+    logging.captureWarnings(capture=True)
+    tuning.after_imports()
     try:
         _run(source, args, output)
         output.flush()
@@ -80,33 +74,6 @@ def _run(source: Source, args: list[str], output: MessageOutput) -> None:
         ) from None
     for line in entrypoint.run(parsed):
         output.write(f"{line}\n")
-
-
-def _send_everything_to(output: MessageOutput) -> None:
-    # The CDK's loggers and its notices of rate limits print to these two.
-    sys.stdout = sys.__stdout__ = output  # type: ignore[misc, assignment]
-    # A warning on stderr would be seen by nobody; as a log message it reaches the platform.
-    logging.captureWarnings(capture=True)
-    for name in (None, "airbyte"):
-        for handler in logging.getLogger(name).handlers:
-            if isinstance(handler, logging.StreamHandler):
-                handler.setStream(output)
-
-
-def _tune_memory() -> None:
-    """Look for garbage seldom, and keep glibc from giving every thread a heap of its own.
-
-    What is imported by now lives until the end: looking through it again and again took a fifth of
-    the processor time of 45,000 rows. Pages are made in one thread and freed in another, so that
-    each thread's heap would grow to the peak (207 against 150 MB on 45,000 rows). Other C libraries
-    have no such setting.
-    """
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
-    with contextlib.suppress(AttributeError, OSError, TypeError):
-        heap = ctypes.CDLL(None)
-        heap.mallopt(_M_ARENA_MAX, 1)
-        heap.mallopt(_M_MMAP_THRESHOLD, _OWN_PAGES_FROM_BYTES)
 
 
 def _report(error: BaseException, output: MessageOutput) -> None:

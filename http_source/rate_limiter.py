@@ -1,4 +1,4 @@
-"""The rate budget: requests wait here before they are sent, so that the vendor refuses none."""
+"""The rate limiter: requests wait here before they are sent, so that the vendor refuses none."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import requests
-from airbyte_cdk.sources.streams.call_rate import APIBudget
-
-from http_source.retry_after import reset_in, wait_hint
+from http_source.cdk import APIBudget
+from http_source.retry_after import reset_in
 
 logger = logging.getLogger("airbyte")
 
@@ -48,7 +46,9 @@ class _Bucket:
     # Sent and not yet answered, by identity of the request; then when answers came.
     under_way: dict[int, float] = field(default_factory=dict)
     answered: deque[float] = field(default_factory=deque)
+    # The size of the limit that its answers announced, and of the one that refused it last.
     announced: int | None = None
+    refused: int = 0
 
 
 class RateLimiter:
@@ -118,16 +118,16 @@ class RateLimiter:
         kind.answered.append(now)
         limit = _count(headers, "x-ratelimit-limit")
         remaining = _count(headers, "x-ratelimit-remaining")
-        refused = status == 429  # noqa: PLR2004 - the status is its own name
-        if limit is not None or remaining is not None or refused:
+        is_refused = status == 429  # noqa: PLR2004 - the status is its own name
+        if limit is not None or remaining is not None or is_refused:
             self._enforced = True
-        clock = datetime.now(tz=UTC)
-        reset = wait_hint(status, headers, clock) if refused else reset_in(headers, clock)
-        if refused:
-            # Until when is for the vendor to say; if it does not, the request's backoff tries.
-            remaining = None if reset is None else 0
+        if is_refused:
+            # The request's backoff decides how long to wait, and calls `hold`.
+            kind.refused = limit or 0
+            return
         if remaining is None:
             return
+        reset = reset_in(headers, datetime.now(tz=UTC))
         # Limits are told apart by their size: the search limit from the organisation's.
         size = limit or 0
         kind.announced = size
@@ -148,9 +148,17 @@ class RateLimiter:
             resets_at = now + WINDOW_SECONDS  # a new window, which began not after this
         else:
             resets_at = told.resets_at
-        # Requests of all buckets that are still under way may be missing from the figure.
-        unsure = sum(len(other.under_way) for other in self._buckets.values())
-        self._limits[size] = _Announced(size, remaining, resets_at, unsure)
+        self._limits[size] = _Announced(size, remaining, resets_at, self._under_way())
+
+    def hold(self, bucket: str, seconds: float, now: float) -> None:
+        """A refusal stops all requests under the limit that was reached, for so many seconds."""
+        kind = self._buckets.setdefault(bucket, _Bucket())
+        kind.announced = kind.refused
+        self._limits[kind.refused] = _Announced(kind.refused, 0, now + seconds, self._under_way())
+
+    def _under_way(self) -> int:
+        """Requests of all buckets that may be missing from what the vendor says remains."""
+        return sum(len(bucket.under_way) for bucket in self._buckets.values())
 
 
 def _count(headers: Mapping[str, str], name: str) -> int | None:
@@ -161,59 +169,58 @@ def _count(headers: Mapping[str, str], name: str) -> int | None:
 
 
 class RateBudget:
-    """One budget for all threads and streams of a run. `for_stream` hands it to the CDK."""
+    """One rate limiter for all threads and streams of a sync."""
 
-    def __init__(
-        self,
-        bucket_of: Callable[[requests.PreparedRequest], str],
-        documented: Mapping[str, int],
-        *,
-        share: float = 1.0,
-    ) -> None:
-        self._bucket_of = bucket_of
+    def __init__(self, documented: Mapping[str, int], *, share: float = 1.0) -> None:
+        """`documented`: requests a minute by bucket, where the vendor documents a limit."""
         self._limiter = RateLimiter(documented, share=share)
         self._changed = threading.Condition()
         # Seconds that requests have waited here, all threads together.
         self.waited = 0.0
 
-    def for_stream(self, on_long_wait: Callable[[float], None]) -> APIBudget:
-        """The budget as one stream's HTTP client takes it; `on_long_wait` gets the seconds."""
-        return _StreamBudget(self, on_long_wait)
+    def for_bucket(self, bucket: str, on_long_wait: Callable[[float], None]) -> APIBudget:
+        """The budget as a session of the CDK takes it; `on_long_wait` gets the seconds."""
+        return _BucketBudget(self, bucket, on_long_wait)
 
-    def acquire(self, request: requests.PreparedRequest, tell: Callable[[float], None]) -> None:
+    def acquire(self, bucket: str, request: object, on_long_wait: Callable[[float], None]) -> None:
         """Block until the request may be sent."""
-        bucket, began, told = self._bucket_of(request), time.monotonic(), False
+        began, is_told = time.monotonic(), False
         with self._changed:
             while (wait := self._limiter.wait(bucket, time.monotonic())) > 0:
-                if wait > LONG_WAIT_SECONDS and not told:
-                    told = True
-                    tell(wait)
+                if wait > LONG_WAIT_SECONDS and not is_told:
+                    is_told = True
+                    on_long_wait(wait)
                 self._changed.wait(wait)
             now = time.monotonic()
             self._limiter.sent(bucket, id(request), now)
             self.waited += now - began
 
-    def settle(self, request: requests.PreparedRequest, response: requests.Response) -> None:
+    def settle(self, bucket: str, request: object, status: int, headers: Mapping[str, str]) -> None:
         """Take note of an answer."""
         with self._changed:
-            self._limiter.answered(
-                self._bucket_of(request),
-                id(request),
-                response.status_code,
-                response.headers,
-                time.monotonic(),
-            )
+            self._limiter.answered(bucket, id(request), status, headers, time.monotonic())
+            self._changed.notify_all()
+
+    def hold(self, bucket: str, seconds: float) -> None:
+        """Let all requests wait that share the limit of a refused one. Seconds from now."""
+        with self._changed:
+            self._limiter.hold(bucket, seconds, time.monotonic())
             self._changed.notify_all()
 
 
-class _StreamBudget(APIBudget):
-    def __init__(self, budget: RateBudget, on_long_wait: Callable[[float], None]) -> None:
+class _BucketBudget(APIBudget):
+    """What the CDK's session calls before each request, and with each answer."""
+
+    def __init__(
+        self, budget: RateBudget, bucket: str, on_long_wait: Callable[[float], None]
+    ) -> None:
         super().__init__(policies=[])
         self._budget = budget
+        self._bucket = bucket
         self._on_long_wait = on_long_wait
 
     def acquire_call(self, request: Any, block: bool = True, timeout: float | None = None) -> None:
-        self._budget.acquire(request, self._on_long_wait)
+        self._budget.acquire(self._bucket, request, self._on_long_wait)
 
     def update_from_response(self, request: Any, response: Any) -> None:
-        self._budget.settle(request, response)
+        self._budget.settle(self._bucket, request, response.status_code, response.headers)

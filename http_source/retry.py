@@ -1,15 +1,13 @@
-"""The backoff mixin: what is retried, how often, and after what wait."""
+"""What is retried, how often, after what wait, and what is refused for good."""
 
 from __future__ import annotations
 
-import json
 import logging
 import random
-import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Container
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import requests
 from airbyte_cdk.models import FailureType
@@ -21,57 +19,39 @@ from airbyte_cdk.sources.streams.http.error_handlers import (
     HttpStatusErrorHandler,
     ResponseAction,
 )
-from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
-from http_source.body import is_deeper_than, may_be_deep, parse_json, weight
-from http_source.config import unforeseen
-from http_source.deadline import DeadlineAdapter, require_certificates
+from http_source.body import (
+    BrokenBodyError,
+    NotJsonError,
+    UnfinishedBodyError,
+    parse_json,
+)
+from http_source.cdk import LEAST_WAIT_SECONDS, WAIT_ADDED_SECONDS
+from http_source.errors import system_error, unforeseen
 from http_source.retry_after import backoff_ceiling, wait_hint
 
 logger = logging.getLogger("airbyte")
 
-# Ten retries of 60 s windows are ten minutes of patience with a vendor that is down.
-MAX_RETRIES = 10
 # One wait is never longer than five of the vendors' 60 s windows, whatever a header says.
 MAX_WAIT_SECONDS = 300.0
-# And one request never takes longer than this in all, waits included.
+# One request never takes longer than this in all, waits included.
 MAX_REQUEST_TIME = timedelta(minutes=30)
 # A good status with a body that breaks the contract is asked for this often, then it is a fact.
 MAX_TRIES_OF_A_BROKEN_BODY = 4
-# The CDK sets no timeout at all. 10 s to connect; 90 s without a byte is a dead connection:
-# both vendors answer pages in seconds (Courier's own client gives up after 60 s).
-TIMEOUT_SECONDS = (10.0, 90.0)
 
-# One answer takes this long at most, from the first byte of its head to the last of its body: a
-# page of 6 MB at 50 kB a second.
-ANSWER_SECONDS = 120.0
-# `check` is waited for: two tries, each answered within this.
-CHECK_ANSWER_SECONDS = 15.0
-CHECK_TRIES = 2
-
-# Bodies are read in pieces of this size; 10 kB, as `requests` does, takes a tenth more processor
-# time of a sync.
-_PIECE_BYTES = 128 * 1024
-# What is longer than this when the time for an answer is over, can be asked for in smaller pages.
-_LONG_BODY_BYTES = 64 * 1024
 # The body of a refusal is read for its words only.
-_MOST_ERROR_BYTES = 1024 * 1024
-_MOST_WORDS = 500
-# One with more objects and lists is no message to anybody, and may be nested too deeply to be read.
-_MOST_ERROR_PARTS = 500
-
-# What can be flattened and written as JSON again, with room to spare: Python stops at 1,000 calls.
-MOST_LEVELS = 400
-TOO_DEEP = f"expected values nested in at most {MOST_LEVELS} levels"
+_MAX_ERROR_BYTES = 1024 * 1024
+_MAX_WORDS = 500
 
 _PARTIAL = 206
-# A length that a body can have.
-_DIGITS = re.compile("[0-9]{1,18}")
+_REDIRECT = 300
+_REFUSAL = 400
 _TOO_MANY_REQUESTS = 429
+_SERVER_ERROR = 500
 # Refusals by the moment, not by the request: 408 timeout, 425 too early.
 _TRANSIENT_STATUSES = frozenset({408, 425})
 # Mistakes in the request itself: no repetition mends them.
-_HOPELESS = (
+_UNSENDABLE = (
     requests.exceptions.InvalidURL,
     requests.exceptions.InvalidSchema,
     requests.exceptions.MissingSchema,
@@ -79,43 +59,50 @@ _HOPELESS = (
 )
 
 
-class BrokenBodyError(ValueError):
-    """A good status with a body that breaks the vendor's contract; the text says what is wrong."""
+@dataclass(frozen=True)
+class Patience:
+    """How often one request is tried, and the seconds that one answer may take in all."""
+
+    max_tries: int
+    answer_seconds: float
 
 
-class BodyTooLargeError(Exception):
-    """A body for which the stream has no room; it was not read to its end."""
+# Ten retries with waits of up to a minute are ten minutes of patience with a vendor that is down.
+# 120 s from the first byte of a head to the last of its body: a page of 6 MB at 50 kB a second.
+SYNC_PATIENCE = Patience(max_tries=11, answer_seconds=120.0)
+# A user waits for a check.
+CHECK_PATIENCE = Patience(max_tries=2, answer_seconds=15.0)
 
 
-class UnfinishedBodyError(ValueError):
-    """A good status with a body that the vendor itself calls incomplete: a passing failure."""
+class RefusedError(Exception):
+    """The vendor refused a request, and no repetition changes that.
 
+    `status` and `text` are what it said. The message is a sentence that fits any refusal; the
+    vendor's client, which knows the request, may have a better one.
+    """
 
-def parsed_body(response: requests.Response) -> Any:
-    """What the stream's `validate_page` made of a good response when its status was judged."""
-    return response._parsed_body  # type: ignore[attr-defined]  # noqa: SLF001 - set below
-
-
-def weight_of(response: requests.Response) -> int:
-    """About how many bytes the value of a good response takes in memory."""
-    return response._weight  # type: ignore[attr-defined, no-any-return]  # noqa: SLF001 - set below
+    def __init__(self, status: int, text: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.text = text
 
 
 class JitteredBackoff(BackoffStrategy):
     """The wait that the vendor names, else exponential with full jitter, both capped."""
+
+    def __init__(self, hold: Callable[[float], None] | None = None) -> None:
+        """`hold` is told for how many seconds a 429 stops all requests that share its limit."""
+        self._hold = hold
 
     def backoff_time(
         self,
         response_or_exception: requests.Response | requests.RequestException | None,
         attempt_count: int,
     ) -> float:
-        """Seconds to wait, to which the CDK adds one; never 0, which it takes for no opinion."""
+        """Seconds to wait before the next try, less those that the CDK adds."""
         if isinstance(response_or_exception, requests.Response):
-            hint = wait_hint(
-                response_or_exception.status_code,
-                response_or_exception.headers,
-                datetime.now(tz=UTC),
-            )
+            status = response_or_exception.status_code
+            hint = wait_hint(status, response_or_exception.headers, datetime.now(tz=UTC))
             if hint is not None:
                 if hint > MAX_WAIT_SECONDS:
                     logger.warning(
@@ -123,9 +110,12 @@ class JitteredBackoff(BackoffStrategy):
                         hint,
                         MAX_WAIT_SECONDS,
                     )
-                return min(hint, MAX_WAIT_SECONDS)
+                wait = min(hint, MAX_WAIT_SECONDS)
+                if status == _TOO_MANY_REQUESTS and self._hold is not None:
+                    self._hold(wait)
+                return wait
         wait = random.uniform(0, backoff_ceiling(attempt_count))  # noqa: S311 - jitter, no secret
-        return max(0.01, wait - 1)
+        return max(LEAST_WAIT_SECONDS, wait - WAIT_ADDED_SECONDS)
 
 
 def pause(attempt: int) -> None:
@@ -134,233 +124,144 @@ def pause(attempt: int) -> None:
 
 
 class RetryingErrorHandler(HttpStatusErrorHandler):
-    """Tells the passing failure from the lasting one, and asks the stream what the latter means.
+    """Judges every answer to one request: it is taken, tried again, or refused for good.
 
-    A body is read and parsed here, so that one that arrives broken is retried like a broken
-    connection.
+    `receive` reads and checks the body of a good answer. It is called within the CDK's one loop of
+    tries, so that a body that arrives broken is retried like a broken connection. `permanent` are
+    the 5xx that mean a refusal of this request.
     """
 
-    def __init__(self, stream: BackoffMixin) -> None:
-        super().__init__(
-            logger,
-            max_retries=stream.max_tries - 1,
-            max_time=MAX_REQUEST_TIME,
-        )
-        self._stream = stream
+    def __init__(
+        self,
+        receive: Callable[[requests.Response], None] | None = None,
+        *,
+        request: str = "",
+        patience: Patience = SYNC_PATIENCE,
+        permanent: Container[int] = (),
+    ) -> None:
+        super().__init__(logger, max_retries=patience.max_tries - 1, max_time=MAX_REQUEST_TIME)
+        self._receive = receive
+        self._request = request
+        self._permanent = permanent
+        self._broken_bodies = 0
+        self._max_broken_bodies = min(MAX_TRIES_OF_A_BROKEN_BODY, patience.max_tries)
 
     def interpret_response(
         self, response_or_exception: requests.Response | Exception | None = None
     ) -> ErrorResolution:
-        """What the CDK shall do: take the answer, retry, or fail with a sentence for the user."""
+        """What the CDK shall do: take the answer or try again.
+
+        Raises RefusedError where a repetition is of no use, and whatever `receive` raises beyond
+        what it is documented to.
+        """
         if isinstance(response_or_exception, requests.Response):
             try:
-                self._read_body(response_or_exception)
+                return self._judge(response_or_exception)
             except requests.RequestException as error:
-                return _broken_connection(error)
-            return self._judge(response_or_exception)
-        if isinstance(response_or_exception, requests.RequestException) and not isinstance(
-            response_or_exception, _HOPELESS
-        ):
-            return _broken_connection(response_or_exception)
+                return _broken_connection(error)  # while its body was read
+        if isinstance(response_or_exception, _UNSENDABLE):
+            raise system_error(f"The request cannot be sent: {response_or_exception}")
         if isinstance(response_or_exception, requests.RequestException):
-            return _permanent(f"The request cannot be sent: {response_or_exception}")
+            return _broken_connection(response_or_exception)
         return super().interpret_response(response_or_exception)
-
-    def _read_body(self, response: requests.Response) -> None:
-        """Take the whole body, but no more than the stream has room for.
-
-        Raises BodyTooLargeError, which ends the request.
-        """
-        most = self._stream.most_body_bytes(response) if response.ok else _MOST_ERROR_BYTES
-        told = response.headers.get("Content-Length", "")
-        if most is not None and _DIGITS.fullmatch(told) and int(told) > most:
-            # Compressed or not, it is at least so large.
-            self._leave(response)
-            return
-        pieces: list[bytes] = []
-        size, began = 0, time.monotonic()
-        try:
-            for piece in response.iter_content(_PIECE_BYTES):
-                size += len(piece)
-                pieces.append(piece)
-                if most is not None and size > most:
-                    self._leave(response)
-                    return
-        except requests.RequestException:
-            # A long body on a slow line: a shorter one arrives in time.
-            is_slow = time.monotonic() - began > self._stream.answer_seconds / 2
-            if most is not None and is_slow and size > _LONG_BODY_BYTES:
-                self._leave(response)
-            raise
-        # As `requests` does when it reads a body at once; `content`, `text` and `json` use it.
-        response._content = b"".join(pieces)  # noqa: SLF001
-
-    @staticmethod
-    def _leave(response: requests.Response) -> None:
-        response.close()
-        if response.ok:
-            raise BodyTooLargeError
-        response._content = b""  # noqa: SLF001
 
     def _judge(self, response: requests.Response) -> ErrorResolution:
         status = response.status_code
-        if not response.ok:
-            _tame_body(response)
         if status == _TOO_MANY_REQUESTS:
+            _leave(response)
             return ErrorResolution(
                 ResponseAction.RATE_LIMITED, FailureType.transient_error, "Rate limit reached."
             )
-        if response.is_redirect or 300 <= status < 400:  # noqa: PLR2004
-            return _permanent(
-                f"Unexpected redirect (HTTP {status}) in answer to {self._request(response)}. The "
-                "key is sent to the configured host alone."
+        if _REDIRECT <= status < _REFUSAL:
+            _leave(response)
+            raise system_error(
+                f"Unexpected redirect (HTTP {status}) in answer to {self._request}. The key is "
+                "sent to the configured host alone."
             )
-        if status >= 400 and status not in _TRANSIENT_STATUSES:  # noqa: PLR2004
-            meaning = self._stream.explain_error(response)
-            if meaning is not None:
-                return meaning
-        if status >= 500 or status in _TRANSIENT_STATUSES or status < 200 or status == _PARTIAL:  # noqa: PLR2004
-            return _transient(f"{self._request(response)} was answered with HTTP {status}.")
-        if status >= 400:  # noqa: PLR2004
-            return _permanent(
-                f"{self._request(response)} was refused with HTTP {status}: {error_text(response)}"
+        is_refusal = _REFUSAL <= status < _SERVER_ERROR and status not in _TRANSIENT_STATUSES
+        if is_refusal or status in self._permanent:
+            text = error_text(_error_body(response), status, response.reason)
+            raise RefusedError(
+                status, text, f"{self._request} was refused with HTTP {status}: {text}"
             )
+        if status >= _REFUSAL or status < 200 or status == _PARTIAL:  # noqa: PLR2004
+            _leave(response)
+            return _transient(f"{self._request} was answered with HTTP {status}.")
         return self._judge_body(response)
-
-    def _request(self, response: requests.Response) -> str:
-        name = getattr(self._stream, "name", "")
-        return f"Stream {name}: {response.request.method} {str(response.url).split('?')[0]}"
 
     def _judge_body(self, response: requests.Response) -> ErrorResolution:
         try:
-            room = self._stream.most_weight(response)
-            heavy = weight(response.content)
-            if room is not None and heavy > room:
-                raise BodyTooLargeError
-            response._weight = heavy  # type: ignore[attr-defined]  # noqa: SLF001
-            body = parse_json(response.content)
-        except ValueError:
-            return _transient(
-                f"{self._request(response)} was answered with a body that is not JSON."
-            )
-        except RecursionError:
-            return self._judge_broken(response, TOO_DEEP)
-        if may_be_deep(response.content) and is_deeper_than(MOST_LEVELS, body):
-            return self._judge_broken(response, TOO_DEEP)
-        try:
-            opened = self._stream.validate_page(response, body)
-        except BrokenBodyError as error:
-            return self._judge_broken(response, str(error))
+            if self._receive is not None:
+                self._receive(response)
+        except NotJsonError:
+            return _transient(f"{self._request} was answered with a body that is not JSON.")
         except UnfinishedBodyError as error:
-            return _transient(f"{self._request(response)}: {error}")
-        response._parsed_body = opened  # type: ignore[attr-defined]  # noqa: SLF001
+            return _transient(f"{self._request}: {error}")
+        except BrokenBodyError as error:
+            sentence = f"{self._request} was answered with a body that breaks the contract: {error}"
+            self._broken_bodies += 1
+            if self._broken_bodies < self._max_broken_bodies:
+                return ErrorResolution(ResponseAction.RETRY, FailureType.system_error, sentence)
+            raise system_error(sentence) from None
         return ErrorResolution(ResponseAction.SUCCESS, None, None)
-
-    def _judge_broken(self, response: requests.Response, defect: str) -> ErrorResolution:
-        # The prepared request is the same object on every retry, so it can carry the count.
-        tries = getattr(response.request, "broken_bodies", 0) + 1
-        response.request.broken_bodies = tries  # type: ignore[attr-defined]
-        sentence = (
-            f"{self._request(response)} was answered with a body that breaks the contract: {defect}"
-        )
-        if tries < min(MAX_TRIES_OF_A_BROKEN_BODY, self._stream.max_tries):
-            return ErrorResolution(ResponseAction.RETRY, FailureType.system_error, sentence)
-        # Raised, not returned: the CDK would write the whole body, with its records, into the log.
-        raise AirbyteTracedException(
-            message=sentence, internal_message=sentence, failure_type=FailureType.system_error
-        )
 
 
 class BackoffMixin:
-    """Makes an `HttpStream` retry 429, 5xx, broken connections and broken bodies.
+    """Makes an `HttpStream`, and the client through which it reads, retry.
 
-    Stands left of `HttpStream` among the bases; on its right it would be silently dead, so that
-    is a TypeError when the class is made. A stream says what its vendor's refusals mean in
-    `explain_error`, and what a good body must hold in `validate_page`.
+    429, 5xx, broken connections and broken bodies are tried again, after the wait that the vendor
+    names or after an exponential one. Stands left of `HttpStream` among the bases; on its right it
+    would be silently dead, so that is a TypeError when the class is made.
     """
 
-    max_tries: int = MAX_RETRIES + 1
-    # Seconds that one answer may take in all.
-    answer_seconds: float = ANSWER_SECONDS
+    name: str
+    patience: Patience = SYNC_PATIENCE
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        require_certificates()
-        super().__init__(*args, **kwargs)
-        adapter = DeadlineAdapter(self.answer_seconds)
-        for scheme in ("https://", "http://"):
-            self._http_client._session.mount(scheme, adapter)  # type: ignore[attr-defined]  # noqa: SLF001
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         order = cls.__mro__
         if HttpStream in order and order.index(HttpStream) < order.index(BackoffMixin):
             msg = f"{cls.__name__}: BackoffMixin must stand left of HttpStream"
             raise TypeError(msg)
 
-    def get_backoff_strategy(self) -> BackoffStrategy:
-        """The CDK's seam for waits."""
-        return JitteredBackoff()
+    def get_backoff_strategy(self, hold: Callable[[float], None] | None = None) -> BackoffStrategy:
+        """The CDK's seam for waits. `hold`: see `JitteredBackoff`."""
+        return JitteredBackoff(hold)
 
-    def get_error_handler(self) -> ErrorHandler:
-        """The CDK's seam for judging answers."""
-        return RetryingErrorHandler(self)
-
-    def request_kwargs(
+    def get_error_handler(
         self,
-        stream_state: Mapping[str, Any] | None,
-        stream_slice: Mapping[str, Any] | None = None,
-        next_page_token: Mapping[str, Any] | None = None,
-    ) -> Mapping[str, Any]:
-        """Timeouts, and no redirects: a token is sent to the vendor's host alone."""
-        connect, read = TIMEOUT_SECONDS
-        return {
-            "timeout": (min(connect, self.answer_seconds / 2), min(read, self.answer_seconds)),
-            "allow_redirects": False,
-            "stream": True,
-        }
-
-    def most_body_bytes(self, response: requests.Response) -> int | None:
-        """How large the body of this good answer may be; None is no limit. For override.
-
-        A larger one is not read to its end: the stream gets a BodyTooLargeError, and asks for less.
-        """
-        return None
-
-    def most_weight(self, response: requests.Response) -> int | None:
-        """How much memory the value of a good answer may take; None is no limit. For override."""
-        return None
+        receive: Callable[[requests.Response], None] | None = None,
+        *,
+        request: str = "",
+        permanent: Container[int] = (),
+    ) -> ErrorHandler:
+        """The CDK's seam for judging answers. For the arguments see `RetryingErrorHandler`."""
+        return RetryingErrorHandler(
+            receive, request=request, patience=self.patience, permanent=permanent
+        )
 
     def get_error_display_message(self, exception: BaseException) -> str | None:
         """The sentence for a failure that nothing else has words for."""
-        return f"Stream {getattr(self, 'name', '')}: {unforeseen(exception)}"
-
-    def explain_error(self, response: requests.Response) -> ErrorResolution | None:
-        """What a 4xx means to the user; None leaves the general sentence. For override."""
-        return None
-
-    def validate_page(self, response: requests.Response, body: Any) -> Any:
-        """Check a good answer's JSON and return what the stream wants of it. For override.
-
-        Raises BrokenBodyError or UnfinishedBodyError; the request is then tried again, and the
-        stream fails in the end with a system error or a transient one.
-        """
-        return body
+        return f"Stream {self.name}: {unforeseen(exception)}"
 
 
-def _tame_body(response: requests.Response) -> None:
-    """Leave of a refusal's body what the CDK can read and log: it does so without precautions."""
-    content = response.content
-    try:
-        if content.count(b"[") + content.count(b"{") > _MOST_ERROR_PARTS:
-            tame = b""
-        else:
-            tame = json.dumps(parse_json(content)).encode()
-    except ValueError:
-        tame = content.decode("utf-8", "replace").encode()
-    response._content = tame  # noqa: SLF001
+def _leave(response: requests.Response) -> None:
+    """Read a body that tells nothing, so that its connection can be used again."""
+    _error_body(response)
 
 
-def error_text(response: requests.Response) -> str:
+def _error_body(response: requests.Response) -> bytes:
+    """The first megabyte of the body of an answer that is not good."""
+    content = b""
+    for piece in response.iter_content(_MAX_ERROR_BYTES):
+        content += piece
+        if len(content) > _MAX_ERROR_BYTES:
+            response.close()
+            return b""
+    return content
+
+
+def error_text(content: bytes, status: int, reason: str | None = None) -> str:
     """What the vendor says of a failure, from any of the shapes that its error bodies have.
 
     Kustomer: `{"errors": [{"code", "message", ...}]}` or JSON:API errors with `title` and `detail`
@@ -368,13 +269,13 @@ def error_text(response: requests.Response) -> str:
     `{"message", "type"}`. Anything else that tells is taken too.
     """
     try:
-        words = _words(parse_json(response.content))
+        words = _words(parse_json(content))
     except (ValueError, RecursionError):
         words = ""
-    return (words or str(response.reason or f"HTTP {response.status_code}"))[:_MOST_WORDS]
+    return (words or str(reason or f"HTTP {status}"))[:_MAX_WORDS]
 
 
-def _words(body: Any) -> str:
+def _words(body: object) -> str:
     if isinstance(body, str | int):
         return str(body)
     if isinstance(body, list):
@@ -393,7 +294,3 @@ def _broken_connection(error: requests.RequestException) -> ErrorResolution:
 
 def _transient(sentence: str) -> ErrorResolution:
     return ErrorResolution(ResponseAction.RETRY, FailureType.transient_error, sentence)
-
-
-def _permanent(sentence: str) -> ErrorResolution:
-    return ErrorResolution(ResponseAction.FAIL, FailureType.system_error, sentence)

@@ -1,10 +1,13 @@
-"""The base of both sources: the spec, the files of a verb, and honest failure types."""
+"""The base of both sources: the spec, the files of a verb, the order of streams, the failures."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from itertools import pairwise
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from airbyte_cdk.models import (
@@ -13,17 +16,23 @@ from airbyte_cdk.models import (
     AirbyteStateMessageSerializer,
     ConfiguredAirbyteCatalog,
     ConfiguredAirbyteCatalogSerializer,
+    ConfiguredAirbyteStream,
     ConnectorSpecification,
     FailureType,
-    TraceType,
     Type,
 )
 from airbyte_cdk.sources import AbstractSource
+from airbyte_cdk.sources.streams import Stream
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from serpyco_rs import SchemaValidationError
 
-from http_source.config import SourceConfig, config_error
+from http_source import cdk
+from http_source.config import SourceConfig
+from http_source.context import SyncContext
+from http_source.errors import config_error
 from http_source.files import json_kind, read_json_file
+from http_source.retry import CHECK_PATIENCE, Patience
+from http_source.stream import VendorStream
 
 # What a failed sync is called when its streams failed for several reasons: the first of these.
 _GRAVEST_FIRST = (
@@ -34,13 +43,18 @@ _GRAVEST_FIRST = (
 
 
 class HttpSource(AbstractSource):
-    """Stands left of `AbstractSource`; the source names its config model, docs and streams."""
+    """Reads a vendor's HTTP API. A source names its config model, its docs and its streams."""
 
     config_class: ClassVar[type[SourceConfig]]
     documentation_url: ClassVar[str]
+    stream_classes: ClassVar[Sequence[type[VendorStream]]]
 
-    # A stream that this source does not have is an error, not an empty table.
+    # Otherwise the CDK takes a stream that this source does not have for an empty table.
     raise_exception_on_missing_stream = True
+
+    # What `streams` made last: the CDK's `read` calls it once.
+    _context: SyncContext[Any] | None = None
+    _streams: Mapping[str, VendorStream] = MappingProxyType({})
 
     def spec(self, logger: logging.Logger) -> ConnectorSpecification:
         """The form that the user fills in, generated from the config model."""
@@ -49,29 +63,44 @@ class HttpSource(AbstractSource):
             connectionSpecification=self.config_class.connection_specification(),
         )
 
+    @abstractmethod
+    def sync_context(
+        self, config: Mapping[str, Any], patience: Patience | None = None
+    ) -> SyncContext[Any]:
+        """What the streams of one sync share. Raises a config error."""
+
+    def streams(self, config: Mapping[str, Any]) -> list[Stream]:
+        """Every stream of this source, with one context for all."""
+        self._context = self.sync_context(config)
+        self._streams = {cls.name: cls(self._context) for cls in self.stream_classes}
+        return list(self._streams.values())
+
     def check_connection(
         self, logger: logging.Logger, config: Mapping[str, Any]
     ) -> tuple[bool, Any | None]:
         """Prove that a sync can start. Raises a config error that says what to change.
 
-        A vendor that cannot be reached is reported the same way: the user who waits for the
-        check is helped by a sentence, not by a crash.
+        A vendor that cannot be reached is a config error here too: the user waits for the check,
+        and a sentence helps more than a crash.
         """
+        context = self.sync_context(config, CHECK_PATIENCE)
         try:
-            self.probe(config)
+            self.probe(context)
         except AirbyteTracedException as error:
             if error.failure_type is FailureType.config_error:
                 raise
             raise config_error(self.unreachable(config, error)) from error
+        finally:
+            context.close()
         return True, None
 
     @abstractmethod
-    def probe(self, config: Mapping[str, Any]) -> None:
-        """Make the cheapest calls that prove the config; raises what a sync would run into."""
+    def probe(self, context: Any) -> None:
+        """Make the cheapest calls that prove the config. Raises what a sync would run into."""
 
     @abstractmethod
     def unreachable(self, config: Mapping[str, Any], error: AirbyteTracedException) -> str:
-        """The sentence for a check that failed for no fault of the config."""
+        """The sentence for a check that failed although nothing is wrong with the key."""
 
     @staticmethod
     def read_config(config_path: str) -> MutableMapping[str, Any]:
@@ -103,6 +132,15 @@ class HttpSource(AbstractSource):
         """A state file in Airbyte's form, or STATE lines of an output."""
         return [state_message(item) for item in saved_states(state_path)]
 
+    def understood_states(
+        self,
+        logger: logging.Logger,
+        catalog: ConfiguredAirbyteCatalog,
+        state: Sequence[AirbyteStateMessage],
+    ) -> list[AirbyteStateMessage]:
+        """The saved states as the streams of this source take them. For override."""
+        return list(state)
+
     def read(
         self,
         logger: logging.Logger,
@@ -110,26 +148,39 @@ class HttpSource(AbstractSource):
         catalog: ConfiguredAirbyteCatalog,
         state: list[AirbyteStateMessage] | None = None,
     ) -> Iterator[AirbyteMessage]:
-        """As the CDK reads, but a failed sync ends with the failure type of its streams.
+        """As the CDK reads, with the next stream's first pages fetched while a stream is read.
 
-        The CDK itself calls every failed sync a config error.
+        A failed sync ends with the failure type of its streams.
         """
-        failures = set()
+        states = self.understood_states(logger, catalog, state or [])
+        following = {one.stream.name: after for one, after in pairwise(catalog.streams)}
+        failures: set[FailureType] = set()
         try:
-            for message in super().read(logger, config, catalog, state):
-                if (
-                    message.type is Type.TRACE
-                    and message.trace is not None
-                    and message.trace.type is TraceType.ERROR
-                    and message.trace.error is not None
-                ):
-                    failures.add(message.trace.error.failure_type)
+            for message in super().read(logger, config, catalog, states):
+                if message.type is Type.TRACE:
+                    if failure := cdk.failure_of(message):
+                        failures.add(failure)
+                    if (name := cdk.started_stream(message)) in following:
+                        self._prefetch(following[name], states)
                 yield message
         except AirbyteTracedException as error:
-            error.failure_type = next(
-                (kind for kind in _GRAVEST_FIRST if kind in failures), error.failure_type
-            )
+            found = (kind for kind in _GRAVEST_FIRST if kind in failures)
+            cdk.set_failure_type(error, next(found, error.failure_type))
             raise
+        finally:
+            if self._context is not None:
+                self._context.close()
+
+    def _prefetch(
+        self, configured: ConfiguredAirbyteStream, states: list[AirbyteStateMessage]
+    ) -> None:
+        stream = self._streams.get(configured.stream.name)
+        if stream is None:
+            return
+        stream.state = cdk.ConnectorStateManager(states).get_stream_state(stream.name, None)
+        # What fails now will fail again when its turn comes, and be told then.
+        with contextlib.suppress(AirbyteTracedException):
+            stream.prefetch(configured.sync_mode)
 
 
 def saved_states(path: str | None) -> list[Any]:

@@ -1157,17 +1157,13 @@ def faked(chance: Random) -> Iterator[tuple[Time, Turns, Callable[[Any], None]]]
     """No real time, no threads, no sockets. The third value takes who answers requests."""
     answering: list[Any] = []
     turns = Turns(chance)
-    pools = [
-        mock.patch(f"{module}.ThreadPoolExecutor", turns.executor)
-        for module in ("source_kustomer.search", "source_kustomer.lists", "source_courier.api")
-    ]
     state = random.getstate()
     random.seed(chance.getrandbits(32))
     with contextlib.ExitStack() as stack:
         stack.callback(random.setstate, state)
         clock = Time(stack.enter_context(freezegun.freeze_time(BEGIN)))
-        for pool in pools:
-            stack.enter_context(pool)
+        pool = mock.patch("http_source.context.ThreadPoolExecutor", turns.executor)
+        stack.enter_context(pool)
         stack.enter_context(mock.patch("time.sleep", clock.sleep))
         waits = SimpleNamespace(Condition=clock.condition)
         stack.enter_context(mock.patch("http_source.rate_limiter.threading", waits))

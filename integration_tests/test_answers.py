@@ -17,12 +17,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-import source_courier.api
 from fake_vendor import Courier, FakeVendor, Kustomer
+from http_source.retry import Patience
 from source_courier import SourceCourier
-from source_courier.api import CourierStream
 from source_kustomer import SourceKustomer
-from source_kustomer.api import KustomerStream
 
 CATALOG = CatalogBuilder().with_stream("messages", SyncMode.full_refresh).build()
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -74,7 +72,7 @@ def trickle():
 
 @pytest.mark.parametrize("kind", ENDLESS)
 def test_a_check_ends_when_an_answer_never_does(trickle, monkeypatch, tmp_path, kind):
-    monkeypatch.setattr(source_courier.api, "CHECK_ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr("http_source.source.CHECK_PATIENCE", Patience(2, 0.5))
     config = f'{{"api_key": "made-up-key", "api_url": "{trickle(*ENDLESS[kind])}"}}'
     began = time.monotonic()
     path = make_file(tmp_path / "config.json", config)
@@ -87,8 +85,7 @@ def test_a_check_ends_when_an_answer_never_does(trickle, monkeypatch, tmp_path, 
 
 @pytest.mark.parametrize("kind", ENDLESS)
 def test_a_read_ends_as_transient_when_an_answer_never_does(trickle, monkeypatch, kind):
-    monkeypatch.setattr(CourierStream, "answer_seconds", 0.5)
-    monkeypatch.setattr(CourierStream, "max_tries", 2)
+    monkeypatch.setattr("http_source.context.SYNC_PATIENCE", Patience(2, 0.5))
     config = {"api_key": "made-up-key", "api_url": trickle(*ENDLESS[kind])}
     began = time.monotonic()
     output = read(SourceCourier(), config, CATALOG)
@@ -99,7 +96,7 @@ def test_a_read_ends_as_transient_when_an_answer_never_does(trickle, monkeypatch
 
 
 def test_an_answer_in_time_is_read_whole_on_a_connection_that_is_kept(monkeypatch):
-    monkeypatch.setattr(CourierStream, "answer_seconds", 5)
+    monkeypatch.setattr("http_source.context.SYNC_PATIENCE", Patience(11, 5.0))
     with FakeVendor(courier=Courier(rows=300)) as vendor:
         config = {"api_key": vendor.courier.key, "api_url": vendor.url}
         output = read(SourceCourier(), config, CATALOG)
@@ -117,7 +114,7 @@ def test_smaller_pages_are_asked_for_when_a_page_takes_too_long(monkeypatch):
 
     monkeypatch.setattr(socketserver._SocketWriter, "write", lambda self, content: (
         slowly(self._sock, content), len(content))[1])  # fmt: skip
-    monkeypatch.setattr(KustomerStream, "answer_seconds", 1.0)
+    monkeypatch.setattr("http_source.context.SYNC_PATIENCE", Patience(11, 1.0))
     org = Kustomer({"note": 500}, list_rows=0, years=1)
     catalog = CatalogBuilder().with_stream("notes", SyncMode.full_refresh).build()
     with FakeVendor(kustomer=org) as vendor:

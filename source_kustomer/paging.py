@@ -1,13 +1,14 @@
-"""Reading a Kustomer search completely. Pure: it asks for pages through a function it is given.
+"""Reads a Kustomer search completely. Pure: it fetches pages through a function that it is given.
 
-What search promises is little: one page at a time, ascending by `updated_at`, at most 100 pages
-and 10,000 rows deep. Many records may share one `updated_at`, in an order that may differ on every
-request; records leave for the end of the timeline when they change. What is relied on here is one
-thing alone, and every page is checked for it: a page is a gapless piece of the sorted result as it
-stood at that moment. So a page proves that every record strictly between its first and its last
-timestamp has been seen, and a first page also everything before.
+Search promises little. It serves one page at a time, ascending by the cursor attribute (such as
+`updated_at`), at most 100 pages and 10,000 rows deep. Many records may share one cursor value, and
+their order may differ on every request. A record that changes moves to the end of the timeline.
 
-`docs/reading.md` draws the algorithm; the comments (A) to (E) here are its steps.
+The reading relies on one thing alone, and every page is checked for it: a page is a gapless piece
+of the sorted result as it stood at one moment. So a page proves that every record strictly between
+its first and its last cursor value has been seen. A first page proves also everything before.
+
+`docs/reading.md` draws the algorithm. The comments (A) to (E) here are its steps.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from itertools import pairwise
 from math import ceil
 from typing import Any, NamedTuple
 
+from http_source.body import PageTooLargeError
+from source_kustomer.rows import camel_case
 from source_kustomer.timeline import LATEST, EpochMs, format_instant, parse_instant
 
 # The largest page that search grants (https://developer.kustomer.com/docs/concepts/search).
@@ -27,46 +30,46 @@ PAGE_SIZE = 500
 MAX_PAGES = 100
 # Rows deep that a query can be read. AWS Glue's documentation says 10,000, whatever the page size.
 MAX_ROWS = 10_000
-# Rows that a page fetched ahead shares with the one before it, so that the two prove to be
-# adjacent although records leave in between. A tie at the border, or more records leaving, costs
-# one more request, nothing else. Each row of overlap costs a tenth of a page per 10,000 rows.
+# Rows that a page fetched ahead shares with the page before it. They prove that the two pages are
+# adjacent, although records leave in between. If more records leave, or a tie lies at the border,
+# one more request is needed, nothing else. Each row of overlap costs a tenth of a page per 10,000
+# rows.
 OVERLAP = 5
-# An empty answer that contradicts an earlier one is asked for again, so often.
-_MOST_DOUBTS = 3
-# The part of a first page's size that the pages behind it have at least.
+# How often an empty page is fetched again if it contradicts an earlier page.
+_MAX_FETCHES_AGAIN = 3
+# Pages fetched ahead have at least this share of the first page's size.
 _SMALLEST = 0.8
-# How full the parts of a split group of ties shall be on average, so that few are too full.
+# A group of ties is cut into parts that fill 70 % of a page on average. Parts differ in size, and
+# a part that is larger than a page must be cut again.
 _FILL = 0.7
-# Ties that nothing splits are read by page number, again until the vendor's count is reached. An
-# order that is shuffled on every request needs about ten rounds for 10,000 rows (coupon collector).
+# Ties that no attribute parts are read by page number, in rounds, until the vendor's count is
+# reached. An order that is shuffled on every request needs about ten rounds for 10,000 rows (this
+# is the coupon collector's problem).
 MAX_ROUNDS = 40
-# If the count is not to be trusted: three rounds with nothing new are taken for all, or nine in
-# which rows came twice (each of them overlooks a given row with a chance of about one in e).
+# If the count cannot be trusted, three rounds without a new row end the reading. Nine are needed if
+# rows came twice in them: such a round misses a given row with a chance of about one in e.
 _CLEAN_ROUND = 3
 _IDLE_ENOUGH = 9
 
 
-# A heavier page costs memory and gains nothing: 500 rows of 1.5 kB weigh two thirds of it, so only
-# pages of unusual rows are cut (`make bench`, scenario large-rows). Weights: http_source/body.py.
+# Pages are asked for with as many rows as weigh this much. A heavier page costs memory and gains
+# nothing. 500 rows of 1.5 kB weigh two thirds of it, so only pages of unusual rows are smaller
+# (`make bench`, scenario large-rows). For weights see http_source/body.py.
 PAGE_WEIGHT = 12 * 1024 * 1024
 
 
 class UnreadableError(Exception):
-    """The vendor makes it impossible to read everything; the text names the records."""
-
-
-class PageTooLargeError(Exception):
-    """A page for which there is no room; a smaller one is asked for."""
+    """The vendor makes it impossible to read everything. The text names the records."""
 
 
 @dataclass(frozen=True)
 class Query:
-    """One search request: [lower, upper) of `updated_at`, narrowed by `created_at` among ties."""
+    """One search request: [lower, upper) of the cursor, narrowed by the tiebreak among ties."""
 
     lower: EpochMs
     upper: EpochMs | None
-    created_from: EpochMs | None = None
-    created_to: EpochMs | None = None
+    tiebreak_from: EpochMs | None = None
+    tiebreak_to: EpochMs | None = None
     page: int = 1
     size: int = PAGE_SIZE
 
@@ -77,24 +80,24 @@ class Query:
 
 
 class Record(NamedTuple):
-    """One record as search returned it."""
+    """One record as search returned it, with the value that orders it."""
 
     id: str
-    updated: EpochMs
+    cursor: EpochMs
     resource: Mapping[str, Any]
 
-    @property
-    def created(self) -> EpochMs | None:
-        """Its `created_at`, if it has one. Raises ValueError or TypeError if that is no date."""
-        created = self.resource["attributes"].get("createdAt")
-        return None if created is None else parse_instant(created)
+    def instant(self, name: str) -> EpochMs | None:
+        """An attribute such as `createdAt`, if it has it. Raises ValueError or TypeError."""
+        value = self.resource["attributes"].get(name)
+        return None if value is None else parse_instant(value)
 
 
 @dataclass(frozen=True)
 class Page:
-    """One answer, ascending by `updated`. What it says of more is a hint, never relied on alone.
+    """One answer, ascending by cursor. What it says of further rows is a hint, not a proof.
 
-    `size` is the page size that the vendor says it granted, `weight` what the page takes in memory.
+    `size` is the page size that the vendor says it granted. `weight` is what the page takes in
+    memory.
     """
 
     records: Sequence[Record]
@@ -106,9 +109,9 @@ class Page:
 
 @dataclass(frozen=True)
 class RecordBatch:
-    """Records to emit; once they are, all records below `watermark` have been.
+    """Records to emit. When they are emitted, all records below `watermark` have been.
 
-    `left` is the vendor's count of what comes after them, where it has just told it.
+    `left` is how many records come after them, by the vendor's last count.
     """
 
     records: list[Record]
@@ -116,9 +119,9 @@ class RecordBatch:
     left: int | None = None
 
 
-# Answers queries in their order, None for a page that the vendor refuses to serve. It may fetch
-# ahead, as far as the caller goes on asking for answers. It raises PageTooLargeError.
-Ask = Callable[[Sequence[Query]], Iterator[Page | None]]
+# Yields the page of each query, in their order; None for a page that the vendor does not serve. It
+# may fetch further pages before they are asked for. It raises PageTooLargeError.
+FetchPages = Callable[[Sequence[Query]], Iterator[Page | None]]
 
 
 @dataclass
@@ -135,12 +138,11 @@ class _Position:
         fresh = [
             record
             for record in records
-            if record.updated > self.at
-            or (record.updated == self.at and record.id not in self.seen)
+            if record.cursor > self.at or (record.cursor == self.at and record.id not in self.seen)
         ]
-        if records and records[-1].updated >= self.at:
-            last = records[-1].updated
-            ids = {record.id for record in records if record.updated == last}
+        if records and records[-1].cursor >= self.at:
+            last = records[-1].cursor
+            ids = {record.id for record in records if record.cursor == last}
             self.seen = ids if last > self.at else self.seen | ids
             self.at = last
         return fresh
@@ -184,10 +186,21 @@ class _Round(NamedTuple):
 
 
 class SearchPaginator:
-    """Reads ranges of one search, with what it has learnt about how that search answers."""
+    """Reads ranges of one search. It remembers what page sizes and depths that search grants."""
 
-    def __init__(self, ask: Ask, *, overlap: int = OVERLAP, max_rows: int = MAX_ROWS) -> None:
-        self._ask = ask
+    def __init__(
+        self,
+        fetch_pages: FetchPages,
+        *,
+        cursor: str = "updated_at",
+        tiebreak: str = "created_at",
+        overlap: int = OVERLAP,
+        max_rows: int = MAX_ROWS,
+    ) -> None:
+        """`cursor` orders the records, and `tiebreak` parts those that share a cursor value."""
+        self._fetch = fetch_pages
+        self._cursor = cursor
+        self._tiebreak = tiebreak
         self._overlap = overlap
         self._max_rows = max_rows
         self._max_pages = MAX_PAGES
@@ -197,17 +210,16 @@ class SearchPaginator:
         self._size = PAGE_SIZE
 
     def read(self, lower: EpochMs, upper: EpochMs | None, *, ahead: bool) -> Iterator[RecordBatch]:
-        """Every record with `updated_at` in [lower, upper), ascending; no upper: to the end.
+        """Every record with a cursor in [lower, upper), ascending. Without `upper`: to the end.
 
-        With `ahead`, pages are asked for before the ones in front of them have been answered.
-        Raises UnreadableError.
+        With `ahead`, several pages are fetched at once. Raises UnreadableError.
         """
         position = _Position(lower, set())
         while position.at <= LATEST and (upper is None or position.at < upper):
             # (A) From where we are: the page proves everything up to its last timestamp.
-            query, page = self._one(Query(position.at, upper))
+            query, page = self._fetch_first(Query(position.at, upper))
             if not page.records:
-                query, page = self._doubted(query, page, position)
+                query, page = self._fetch_again(query, page, position)
             started_at = position.at
             fresh = position.take(page.records)
             if self._ends(page, query):
@@ -218,31 +230,32 @@ class SearchPaginator:
             yield RecordBatch(fresh, position.at, left)
             del fresh
             if position.at == started_at:
-                # (C) One instant fills the page, or nothing is shown behind it.
+                # (C) One instant fills the page, or the page shows nothing behind it.
                 del page
-                for records in self._instant(position.at):
+                for records in self._read_instant(position.at):
                     yield RecordBatch(position.take(records), position.at)
                 position.pass_to(position.at + 1)
                 yield RecordBatch([], position.at)
             elif ahead:
-                behind = self._queries_behind(query, page)
-                del page  # some megabytes, not to be kept while the others are read
+                behind = self._queries_ahead(query, page)
+                del page  # it has some megabytes, which the reading ahead does not need
                 if (yield from self._read_ahead(position, query, behind)):
                     return
 
     def _read_ahead(
         self, position: _Position, query: Query, behind: Sequence[Query]
     ) -> Generator[RecordBatch, None, bool]:
-        """(B) The pages behind a first one, by number, asked for at once. True if the end is read.
+        """(B) The pages behind a first page, fetched by number, several at once.
 
-        Page numbers serve to find the rows; that none is missing is proved by timestamps.
+        Page numbers only find the rows. Cursor values prove that no row is missing. Returns True if
+        the end was read.
         """
-        answers = self._ask(behind)
+        answers = self._fetch(behind)
         for ahead in behind:
             try:
                 answer = next(answers)
             except PageTooLargeError:
-                self._ask_for_less(ahead)
+                self._shrink_pages(ahead)
                 return False
             if answer is None:
                 self._max_pages = ahead.page - 1
@@ -250,7 +263,7 @@ class SearchPaginator:
             if not answer.records:
                 return False
             self._learn_from(answer)
-            first = answer.records[0].updated
+            first = answer.records[0].cursor
             if first >= position.at:
                 # Not adjacent to what has been read: records left, or ties lie at the border.
                 yield from self._read_between(position, first + 1)
@@ -264,16 +277,17 @@ class SearchPaginator:
             del answer
         return False
 
-    def _doubted(self, query: Query, page: Page, position: _Position) -> tuple[Query, Page]:
-        """Ask again where nothing is shown, not even the records that were just seen there.
+    def _fetch_again(self, query: Query, page: Page, position: _Position) -> tuple[Query, Page]:
+        """Fetch a page again that shows nothing, not even the records that were just seen there.
 
-        They may all have changed meanwhile. But if the vendor counted more records behind them,
-        those would all have changed too: that is not believed.
+        Those may all have changed meanwhile. But if the vendor counted more records behind them,
+        all of these would have changed too, which is not plausible. Raises UnreadableError if the
+        page stays empty.
         """
-        for _ in range(_MOST_DOUBTS):
+        for _ in range(_MAX_FETCHES_AGAIN):
             if page.records or not (position.seen and position.left):
                 return query, page
-            query, page = self._one(query)
+            query, page = self._fetch_first(query)
         if not page.records:
             raise self._withheld(query, position.left)
         return query, page
@@ -284,11 +298,11 @@ class SearchPaginator:
             position.pass_to(batch.watermark)
             yield RecordBatch(fresh, position.at)
 
-    def _queries_behind(self, query: Query, page: Page) -> list[Query]:
-        """Pages 2, 3, ... of a query whose first page is `page`, each overlapping the one before.
+    def _queries_ahead(self, query: Query, page: Page) -> list[Query]:
+        """Pages 2, 3, ... of a query whose first page is `page`. Each overlaps the one before it.
 
-        A page number only reaches multiples of the page size. So each page is asked for a little
-        smaller than the one before: its start moves back into it, by at least `overlap` rows.
+        A page number only reaches multiples of the page size. So each page is a little smaller
+        than the one before it. Then it starts at least `overlap` rows before that one's end.
         """
         queries: list[Query] = []
         rows = end = len(page.records)
@@ -299,7 +313,7 @@ class SearchPaginator:
             number = len(queries) + 2
             size = (end - self._overlap) // (number - 1)
             end = number * size
-            # Small pages lose much of their size to the overlap, so a new result begins.
+            # The overlap would take much of a small page, so the reading starts a new query.
             if size <= 2 * self._overlap or size < _SMALLEST * rows or end > self._max_rows:
                 break
             queries.append(replace(query, page=number, size=size))
@@ -309,9 +323,9 @@ class SearchPaginator:
         return len(page.records) >= min(self._granted, query.size)
 
     def _ends(self, page: Page, query: Query) -> bool:
-        """(D) Whether nothing lies behind the page, by all that the vendor says.
+        """(D) Whether the page is the last one. Everything that the vendor says must agree.
 
-        Raises UnreadableError if a first page is empty although there are said to be rows.
+        Raises UnreadableError if a first page is empty although the vendor speaks of rows.
         """
         rows = len(page.records)
         end = query.offset + rows
@@ -319,7 +333,7 @@ class SearchPaginator:
             if page.total or (page.promises_more and self._has_rows_behind(query, page)):
                 raise self._withheld(query, page.total)
             return True
-        # A count that is the largest that is told is no count.
+        # The largest count that the vendor tells may stand for any larger one.
         if page.total != end or end >= self._max_rows:
             return False
         if rows >= min(query.size, page.size or query.size):
@@ -327,65 +341,66 @@ class SearchPaginator:
         return not page.promises_more or not self._has_rows_behind(query, page)
 
     def _has_rows_behind(self, query: Query, page: Page) -> bool:
-        # Behind a first page, what follows the rows that it shows: it may have been cut short.
+        # A first page may have been cut short, so the next one starts behind the rows it shows.
         rows = len(page.records) if query.page == 1 else 0
         size = rows or query.size
-        behind = next(self._ask([replace(query, page=query.page + 1, size=size)]))
+        behind = next(self._fetch([replace(query, page=query.page + 1, size=size)]))
         return behind is not None and bool(behind.records)
 
-    def _instant(self, instant: EpochMs) -> Iterator[Sequence[Record]]:
+    def _read_instant(self, instant: EpochMs) -> Iterator[Sequence[Record]]:
         """(C) All records of one instant that fills a page.
 
-        Should the vendor still count more than the parts held, some have no `created_at`, which
-        no part contains; they are looked for by number.
+        Records without a tiebreak value are in no part. If the vendor counts more records than the
+        parts held, those are read by page number.
         """
-        query, page = self._one(Query(instant, instant + 1))
+        query, page = self._fetch_first(Query(instant, instant + 1))
         found = {record.id for record in page.records}
         yield page.records
         if self._is_whole(query, page):
             return
-        for records in self._split(query, page):
+        for records in self._read_parts(query, page):
             found.update(record.id for record in records)
             yield records
         if page.total is not None and len(found) < page.total:
-            counted = self._one(query)[1].total
+            counted = self._fetch_first(query)[1].total
             if counted is not None and len(found) < counted:
-                yield from self._by_number(query)
+                yield from self._read_by_number(query)
 
-    def _split(self, query: Query, page: Page) -> Iterator[Sequence[Record]]:
-        """(C) All records of a query within one instant, of which `page` does not hold all.
+    def _read_parts(self, query: Query, page: Page) -> Iterator[Sequence[Record]]:
+        """(C) All records of a query within one instant, of which `page` holds some.
 
-        Cut by `created_at` until each part fits a page: that is exact in any order and while
-        records leave, for each part is one answer.
+        The query is cut by the tiebreak until each part fits a page. That is exact in any order,
+        and while records leave, because each part is one whole answer.
         """
-        parts = _parts(query, page, self._granted)
+        parts = self._cut(query, page)
         if not parts:
-            yield from self._by_number(query)
+            yield from self._read_by_number(query)
             return
-        for part, answer in self._each(parts):
+        for part, answer in self._fetch_each(parts):
             yield answer.records
             if not self._is_whole(part, answer):
-                yield from self._split(part, answer)
+                yield from self._read_parts(part, answer)
 
-    def _each(self, queries: Sequence[Query]) -> Iterator[tuple[Query, Page]]:
-        """Every query with its answer, in order. Asks for less where a page is too large."""
+    def _fetch_each(self, queries: Sequence[Query]) -> Iterator[tuple[Query, Page]]:
+        """Every query with its page, in order. Pages that are too large are fetched smaller."""
         left = deque(queries)
         while left:
             try:
-                for answer in self._ask(list(left)):
+                for answer in self._fetch(list(left)):
                     if answer is None:
                         raise self._refused()
                     yield left.popleft(), answer
             except PageTooLargeError:
-                self._ask_for_less(left[0])
+                self._shrink_pages(left[0])
                 left = deque(replace(query, size=min(query.size, self._size)) for query in left)
 
     def _is_whole(self, query: Query, page: Page) -> bool:
-        """Whether the page holds all of the query: it is short, and nothing says otherwise.
+        """Whether the page holds all records of the query.
 
-        Without a count, a page that was cut short looks the same. Then it is whole if nothing
-        follows it, and its records were there before and after that was asked: so none of them
-        left meanwhile, to let another one move up.
+        It must be short, and the count and the link must agree. If they do not tell, a page that
+        was cut short looks the same. Then two more pages are fetched: nothing may follow the page,
+        and afterwards it must show the same records. So none of them left meanwhile, which would
+        have let another one move up unseen.
         """
         rows = len(page.records)
         if self._is_full(query, page) or (page.total is not None and page.total > rows):
@@ -394,35 +409,35 @@ class SearchPaginator:
             return True
         if self._has_rows_behind(query, page):
             return False
-        _, again = self._one(query)
+        _, again = self._fetch_first(query)
         return {record.id for record in again.records} == {record.id for record in page.records}
 
-    def _by_number(self, query: Query) -> Iterator[Sequence[Record]]:
-        """(E) Records that share `updated_at` and `created_at`, page by page, in rounds.
+    def _read_by_number(self, query: Query) -> Iterator[Sequence[Record]]:
+        """(E) Records that no attribute parts: all pages by number, again and again, in rounds.
 
-        They are all read when as many distinct ones were seen as the vendor counts (anew whenever
-        its count changes), or, should it count none or too few, when further rounds show no row
-        twice and no new one. Raises UnreadableError if the vendor counts more than it shows, or if
-        they lie deeper than a search can be read.
+        They are all read when as many distinct records were seen as the vendor counts. If the count
+        changes, the counting starts anew. If the vendor tells no count, or too low a one, they are
+        all read when further rounds show no new record. Raises UnreadableError if the vendor counts
+        more than it shows, or if the records lie deeper than a search can be read.
         """
         found = _Found()
         idle = 0
         for _ in range(MAX_ROUNDS):
-            round_ = yield from self._round(query, found)
-            # So deep, a count may be the largest that is told.
+            round_ = yield from self._read_round(query, found)
+            # At this depth, the count may be the largest that the vendor tells.
             if len(found.ids) == found.total and not (
                 round_.is_too_deep and found.total >= self._max_rows
             ):
                 return
             if round_.shortest < query.size:
-                # Pages are cut short by something else than their size: what was cut off is
-                # numbered as if it had been shown.
+                # The vendor cut a page short. The rows that it cut off have numbers, as if it had
+                # shown them. Smaller pages are not cut.
                 query = replace(query, size=round_.shortest)
                 continue
             if round_.has_news:
                 idle = 0
                 continue
-            # A round that shows a row twice was shuffled, and proves less.
+            # The order of a round that shows a row twice was shuffled. Such a round proves less.
             idle += _CLEAN_ROUND if round_.shows_each_once else 1
             if round_.is_too_deep and idle >= _CLEAN_ROUND:
                 break
@@ -435,13 +450,13 @@ class SearchPaginator:
                 query, idle = replace(query, size=min(query.size - 1, round_.last)), 0
         raise self._unreadable(query, found.total, len(found.ids))
 
-    def _round(self, query: Query, found: _Found) -> Generator[Sequence[Record], None, _Round]:
+    def _read_round(self, query: Query, found: _Found) -> Generator[Sequence[Record], None, _Round]:
         """All pages of a query, by number, once."""
         known, changes = len(found.ids), found.changes
         rows: list[str] = []
         shortest, last = query.size, 1
         for number in range(1, MAX_PAGES + 1):
-            query, page = self._numbered(query, number)
+            query, page = self._fetch_numbered(query, number)
             if page is None:
                 break
             ids = [record.id for record in page.records]
@@ -459,7 +474,7 @@ class SearchPaginator:
         return _Round(
             rows,
             last,
-            # So deep, an empty page may be a refusal.
+            # At this depth, an empty page may be a refusal.
             page is None or number == MAX_PAGES or len(rows) + self._granted > self._max_rows,
             shortest,
             has_news=len(found.ids) > known or found.changes > changes,
@@ -467,38 +482,41 @@ class SearchPaginator:
         )
 
     def _shows_more(self, query: Query, rows: Sequence[str]) -> bool:
-        """Whether a round left rows out behind its last page, which may have been cut short.
+        """Whether there are more rows behind the last page of a round. It may have been cut short.
 
-        A page begins at multiples of its size, so one is asked for that begins where the round
-        ended, or a little before.
+        A page starts at a multiple of its size. So the size is chosen such that a page starts where
+        the round ended, or a little before.
         """
         number = len(rows)
         sizes = range(-(-number // (MAX_PAGES - 1)), min(number, self._size) + 1)
         if not rows:
             return False
         if not sizes:
-            return True  # no page begins there: nobody knows, so the rounds go on and fail at last
+            return True  # no page starts there, so this cannot be known: the rounds fail in the end
         size = min(sizes, key=lambda size: (number % size, size))
-        page = next(self._ask([replace(query, page=number // size + 1, size=size)]))
+        page = next(self._fetch([replace(query, page=number // size + 1, size=size)]))
         return page is not None and not {record.id for record in page.records} <= set(rows)
 
-    def _numbered(self, query: Query, number: int) -> tuple[Query, Page | None]:
-        """A page by its number, and the query that got it."""
+    def _fetch_numbered(self, query: Query, number: int) -> tuple[Query, Page | None]:
+        """A page by its number, and the query with the size that it was fetched with."""
         while True:
             try:
-                return query, next(self._ask([replace(query, page=number)]))
+                return query, next(self._fetch([replace(query, page=number)]))
             except PageTooLargeError:
-                self._ask_for_less(query)
+                self._shrink_pages(query)
                 query = replace(query, size=self._size)
                 if number > 1:
-                    # The pages before had another size: what lies between comes with another round.
+                    # The pages before it had another size. The next round reads what lies between.
                     return query, Page([], None, None, promises_more=True)
 
     def _unreadable(self, query: Query, total: int | None, seen: int) -> UnreadableError:
+        shared = f"{self._cursor} {format_instant(query.lower)}"
+        if self._has_tiebreak:
+            shared = f"{shared} and one {self._tiebreak}"
         msg = (
-            f"{total or 'Many'} records share updated_at {format_instant(query.lower)} and one "
-            f"created_at; {seen} of them could be read. Kustomer serves at most {self._max_rows} "
-            f"rows and {MAX_PAGES} pages of a search, and no narrower search tells them apart."
+            f"{total or 'Many'} records share {shared}; {seen} of them could be read. Kustomer "
+            f"serves at most {self._max_rows} rows and {MAX_PAGES} pages of a search, and no "
+            "narrower search tells them apart."
         )
         return UnreadableError(msg)
 
@@ -510,19 +528,19 @@ class SearchPaginator:
     def _withheld(self, query: Query, total: int | None) -> UnreadableError:
         counted = f"counts {total} records" if total else "links to more records"
         msg = (
-            f"Kustomer {counted} with updated_at from {format_instant(query.lower)} on, but shows "
-            "none of them. The state stays, so that the next sync asks for them again."
+            f"Kustomer {counted} with {self._cursor} from {format_instant(query.lower)} on, but "
+            "shows none of them. The state stays, so that the next sync asks for them again."
         )
         return UnreadableError(msg)
 
-    def _one(self, query: Query) -> tuple[Query, Page]:
-        """The answer to a query, and the query with the size that it was sent with."""
+    def _fetch_first(self, query: Query) -> tuple[Query, Page]:
+        """The page of a query, and the query with the size that it was fetched with."""
         while True:
             query = replace(query, size=min(query.size, self._size))
             try:
-                page = next(self._ask([query]))
+                page = next(self._fetch([query]))
             except PageTooLargeError:
-                self._ask_for_less(query)
+                self._shrink_pages(query)
                 continue
             if page is None:
                 raise self._refused()
@@ -536,34 +554,42 @@ class SearchPaginator:
             room = max(1, PAGE_WEIGHT * rows // page.weight)
             self._size = min(room, 2 * self._size, PAGE_SIZE)
 
-    def _ask_for_less(self, query: Query) -> None:
+    def _shrink_pages(self, query: Query) -> None:
         # No body is too large for a page of one row, so this ends.
         self._size = max(1, min(self._size, query.size) // 4)
 
+    @property
+    def _has_tiebreak(self) -> bool:
+        return self._tiebreak != self._cursor
 
-def _parts(query: Query, page: Page, granted: int) -> list[Query]:
-    """The query cut by `created_at` into parts that should each fit a page; [] if nothing cuts it.
+    def _cut(self, query: Query, page: Page) -> list[Query]:
+        """The query cut by the tiebreak into parts that should each fit a page.
 
-    Where the page's ties come in order of creation, it tells nothing of those behind it: it is
-    cut off whole. Else it is a sample of them all.
-    """
-    created = [record.created for record in page.records]
-    known = sorted(instant for instant in created if instant is not None)
-    one_instant = query.created_from is not None and query.created_to == query.created_from + 1
-    if one_instant or not known or len(known) < len(created):
-        return []
-    if known[0] == known[-1]:
-        # The page shows one instant of creation alone: the others lie around it.
-        cuts = [edge for edge in (known[0], known[0] + 1) if edge != query.created_from]
-        cuts = [edge for edge in cuts if edge != query.created_to]
-    elif created == known:
-        cuts = [known[-1]]
-    else:
-        total = page.total or len(known)
-        count = min(max(2, ceil(total / (_FILL * granted))), len(known))
-        cuts = sorted({known[len(known) * i // count] for i in range(1, count)} - {known[0]})
-        cuts = cuts or [known[-1]]
-    edges = [query.created_from, *cuts, query.created_to]
-    return [
-        replace(query, created_from=lower, created_to=upper) for lower, upper in pairwise(edges)
-    ]
+        Returns [] if nothing cuts it. If the page's records ascend by the tiebreak, the page tells
+        nothing of the records behind it, so it is cut off as a whole. Otherwise it is a sample of
+        all of them.
+        """
+        if not self._has_tiebreak:
+            return []
+        name = camel_case(self._tiebreak)
+        values = [record.instant(name) for record in page.records]
+        known = sorted(value for value in values if value is not None)
+        is_one = query.tiebreak_from is not None and query.tiebreak_to == query.tiebreak_from + 1
+        if is_one or not known or len(known) < len(values):
+            return []
+        if known[0] == known[-1]:
+            # The page shows one value alone. The others lie around it.
+            cuts = [edge for edge in (known[0], known[0] + 1) if edge != query.tiebreak_from]
+            cuts = [edge for edge in cuts if edge != query.tiebreak_to]
+        elif values == known:
+            cuts = [known[-1]]
+        else:
+            total = page.total or len(known)
+            count = min(max(2, ceil(total / (_FILL * self._granted))), len(known))
+            cuts = sorted({known[len(known) * i // count] for i in range(1, count)} - {known[0]})
+            cuts = cuts or [known[-1]]
+        edges = [query.tiebreak_from, *cuts, query.tiebreak_to]
+        return [
+            replace(query, tiebreak_from=lower, tiebreak_to=upper)
+            for lower, upper in pairwise(edges)
+        ]

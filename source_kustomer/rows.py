@@ -21,6 +21,12 @@ def snake_case(name: str) -> str:
     return _HUMP.sub(r"\1_\2", _WORD.sub(r"\1_\2", name)).lower()
 
 
+def camel_case(attribute: str) -> str:
+    """`updated_at` -> `updatedAt`: searches spell attributes one way, resources the other."""
+    first, *rest = attribute.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
 class _Names(dict[str, str]):
     """The snake_case names of the keys seen, bounded: users and channels choose some of them."""
 

@@ -16,13 +16,14 @@ from airbyte_cdk.models import (
 )
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
-from http_source.config import config_error
+from http_source.errors import config_error
 from http_source.source import state_message
 from source_kustomer.timeline import EpochMs, format_instant, parse_instant
 
 # The clock of the machine that wrote a state may have run ahead of this one by so much.
 _CLOCK_TOLERANCE: EpochMs = 10 * 60 * 1000
 
+# The cursor of all streams that the retired connector had.
 _CURSOR = "updated_at"
 _UNFINISHED = "full_refresh"
 _UNREAD = "unread"
@@ -31,39 +32,43 @@ _UNFINISHED_VALUE = "unfinished"
 
 @dataclass(frozen=True)
 class Bookmark:
-    """Every record with `updated_at` below the instant was emitted.
+    """Every record with a cursor below `at` was emitted.
 
     `unfinished` marks a full refresh that was still running. Only such a state makes a full
-    refresh go on where it stood; with any other it begins anew, for it shall read everything.
+    refresh go on from there. With any other state it starts anew, because it must read everything.
     """
 
-    updated_at: EpochMs
+    at: EpochMs
     unfinished: bool = False
+    cursor: str = _CURSOR
 
     def as_state(self) -> dict[str, Any]:
         """`{"updated_at": "2024-01-31T23:59:59.123Z"}`, the shape that this source writes."""
-        state = {_CURSOR: format_instant(self.updated_at)}
+        state = {self.cursor: format_instant(self.at)}
         return {**state, _UNFINISHED: _UNFINISHED_VALUE} if self.unfinished else state
 
 
-def unfinished_bookmark(stream: str, state: Mapping[str, Any]) -> Bookmark | None:
-    """Where an unfinished full refresh stood; None if the state speaks of none, and it begins anew.
+def unfinished_bookmark(
+    stream: str, state: Mapping[str, Any], cursor: str = _CURSOR
+) -> Bookmark | None:
+    """Where an unfinished full refresh stopped; None if the state is not one of those.
 
-    It reads everything, so a state of another kind or from the future is of no account.
+    A full refresh reads everything, so a state of another kind or from the future does not matter.
     """
     if state.get(_UNFINISHED) != _UNFINISHED_VALUE:
         return None
     try:
-        return bookmark(stream, state)
+        return bookmark(stream, state, cursor)
     except AirbyteTracedException:
         return None
 
 
-def bookmark(stream: str, state: Mapping[str, Any]) -> Bookmark | None:
+def bookmark(stream: str, state: Mapping[str, Any], cursor: str = _CURSOR) -> Bookmark | None:
     """What a stream's saved state says; None where it says nothing yet.
 
-    Raises a config error that quotes a state which cannot be understood: going on without it
-    would read everything again, and going on from a moment that never was would skip records.
+    `cursor` is the attribute that the stream's states count. Raises a config error that quotes a
+    state which cannot be understood. Without it the stream would be read again as a whole, and
+    from a moment that never was it would skip records.
     """
     if not state or state.keys() == {"currently_syncing"}:
         return None
@@ -76,9 +81,9 @@ def bookmark(stream: str, state: Mapping[str, Any]) -> Bookmark | None:
             return None
         value = bookmarks[stream]
     if isinstance(value, Mapping):
-        if _CURSOR not in value:
-            raise _garbage(stream, dict(value), f"it has no '{_CURSOR}'")
-        value = value[_CURSOR]
+        if cursor not in value:
+            raise _garbage(stream, dict(value), f"it has no '{cursor}'", cursor)
+        value = value[cursor]
     if not isinstance(value, str):
         raise _garbage(stream, value, "a timestamp must be a string")
     try:
@@ -92,13 +97,13 @@ def bookmark(stream: str, state: Mapping[str, Any]) -> Bookmark | None:
             "set the state to the last moment that was surely read, or clear it to read from the "
             "start date."
         )
-    return Bookmark(instant, unfinished=_UNFINISHED in state)
+    return Bookmark(instant, unfinished=_UNFINISHED in state, cursor=cursor)
 
 
-def _garbage(stream: str, value: Any, reason: str) -> Exception:
+def _garbage(stream: str, value: Any, reason: str, cursor: str = _CURSOR) -> Exception:
     return config_error(
         f"The saved state of stream '{stream}' cannot be understood: {value!r} ({reason}). "
-        'Correct it to {"updated_at": "YYYY-MM-DDTHH:MM:SSZ"}, or clear the stream\'s state to '
+        f'Correct it to {{"{cursor}": "YYYY-MM-DDTHH:MM:SSZ"}}, or clear the stream\'s state to '
         "read it from the start date."
     )
 

@@ -1,6 +1,6 @@
 """The nine streams of Kustomer, as facts."""
 
-from source_kustomer.lists import ListStream
+from source_kustomer.lists import IncrementalListStream
 from source_kustomer.search import SearchStream
 
 
@@ -40,7 +40,7 @@ class Notes(SearchStream):
     has_archive = False
 
 
-class Shortcuts(ListStream):
+class Shortcuts(IncrementalListStream):
     """A canned reply. https://developer.kustomer.com/api/settings-and-configurations"""
 
     name = "shortcuts"
@@ -48,7 +48,7 @@ class Shortcuts(ListStream):
     role = "org.permission.shortcut.read (or org.user.shortcut.read)"
 
 
-class Tags(ListStream):
+class Tags(IncrementalListStream):
     """A label for conversations and customers. https://developer.kustomer.com/api"""
 
     name = "tags"
@@ -56,7 +56,7 @@ class Tags(ListStream):
     role = "org.permission.tag.read (or org.user.tag.read)"
 
 
-class Teams(ListStream):
+class Teams(IncrementalListStream):
     """A group of users. https://developer.kustomer.com/api/access-management"""
 
     name = "teams"
@@ -65,7 +65,7 @@ class Teams(ListStream):
     role = "org.permission.team.read (or org.user.team.read)"
 
 
-class Users(ListStream):
+class Users(IncrementalListStream):
     """An agent or machine user. https://developer.kustomer.com/api/access-management/get-users"""
 
     name = "users"

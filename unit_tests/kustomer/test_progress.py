@@ -27,16 +27,15 @@ def test_the_estimates_end_at_the_number_of_rows_when_a_stream_is_read(org, sync
 def test_a_long_wait_is_told_once_and_ends_with_the_window(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(budget_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    budget = RateBudget(lambda _: "search", {"search": 2})
+    budget = RateBudget({"search": 2})
     monkeypatch.setattr(
         budget._changed, "wait", lambda seconds: now.__setitem__(0, now[0] + seconds)
     )
     told: list[float] = []
     for _ in range(5):
         request = object()
-        budget.acquire(request, told.append)
-        answer = SimpleNamespace(status_code=200, headers={"x-ratelimit-limit": "1000"})
-        budget.settle(request, answer)
+        budget.acquire("search", request, told.append)
+        budget.settle("search", request, 200, {"x-ratelimit-limit": "1000"})
     assert told == [pytest.approx(60.0), pytest.approx(60.0)]
     assert now[0] == pytest.approx(120.0)
     assert budget.waited == pytest.approx(120.0)

@@ -1,0 +1,164 @@
+"""The base of all streams: emits rows, and a state behind the rows that it speaks for."""
+
+from __future__ import annotations
+
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, NoReturn
+
+from airbyte_cdk.models import (
+    AirbyteMessage,
+    AirbyteRecordMessage,
+    ConfiguredAirbyteStream,
+    SyncMode,
+    Type,
+)
+from airbyte_cdk.sources.streams.http import HttpStream
+
+from http_source import cdk
+from http_source.client import VendorClient
+from http_source.columns import Columns, Row, with_additional_attributes
+from http_source.context import SyncContext
+from http_source.progress import ProgressLog, estimate
+from http_source.retry import BackoffMixin
+
+State = MutableMapping[str, Any]
+
+
+@dataclass
+class RowBatch:
+    """Rows to emit, and the state to emit behind them; None where a state would say nothing new.
+
+    `expected` is how many rows are still to come, these included, where the vendor tells.
+    """
+
+    rows: Iterable[Row]
+    state: State | None = None
+    expected: int | None = None
+
+
+class VendorStream(BackoffMixin, HttpStream, ABC):
+    """One table of a vendor. A kind of stream implements `read_batches` and `prefetch`.
+
+    The end of a read is the kind's: the last batch that it yields carries the state of a stream
+    that is read to its end.
+    """
+
+    name: str
+    primary_key = "id"
+    # Below the vendor's base URL.
+    endpoint: ClassVar[str]
+    client: VendorClient
+
+    def __init__(self, context: SyncContext[Any]) -> None:
+        self._context = context
+        self.patience = context.patience
+        self._state: State = {}
+        super().__init__()
+
+    @abstractmethod
+    def read_batches(self, sync_mode: SyncMode) -> Iterator[RowBatch]:
+        """All rows that are to be emitted, given the state that was set."""
+
+    @abstractmethod
+    def prefetch(self, sync_mode: SyncMode) -> None:
+        """Ask for the first pages now, for a read that is to begin soon. Does not wait for them."""
+
+    def read(
+        self,
+        configured_stream: ConfiguredAirbyteStream,
+        logger: logging.Logger,
+        slice_logger: cdk.SliceLogger,
+        stream_state: MutableMapping[str, Any],
+        state_manager: cdk.ConnectorStateManager | None,
+        internal_config: cdk.InternalConfig,
+    ) -> Iterable[AirbyteMessage]:
+        """Messages with rows, states and estimates, in the order in which they are to be emitted.
+
+        The CDK's own loop does the same once a row; once a batch takes a tenth less processor time.
+        """
+        self.configured_json_schema = configured_stream.stream.json_schema
+        self._context.stream_being_read = self.name
+        progress, budget = ProgressLog(self.logger, self.name), self._context.budget
+        emitted = estimated = 0
+        try:
+            for batch in self.read_batches(configured_stream.sync_mode):
+                if batch.expected is not None and emitted + batch.expected > estimated:
+                    estimated = emitted + batch.expected
+                    yield estimate(self.name, estimated)
+                now = int(time.time() * 1000)
+                for row in batch.rows:
+                    record = AirbyteRecordMessage(self.name, row, now)
+                    yield AirbyteMessage(type=Type.RECORD, record=record)
+                    emitted += 1
+                if batch.state is not None:
+                    self._state = batch.state
+                    if state_manager is not None:
+                        yield cdk.state_message(self.name, batch.state, state_manager)
+                if internal_config.is_limit_reached(emitted):
+                    return
+                left = max(0, estimated - emitted) if estimated else None
+                progress.note(emitted, left, budget.waited if budget else 0.0)
+        finally:
+            # Requests ahead that still wait for a limit have nothing to report any more.
+            self._context.stream_being_read = None
+            if report := self.columns.report():
+                self.logger.info("Stream %s: %s", self.name, report)
+
+    def read_records(
+        self,
+        sync_mode: SyncMode,
+        cursor_field: list[str] | None = None,
+        stream_slice: Mapping[str, Any] | None = None,
+        stream_state: Mapping[str, Any] | None = None,
+    ) -> Iterable[Row]:
+        """The rows alone, for callers that look at a stream without a sync."""
+        for batch in self.read_batches(sync_mode):
+            yield from batch.rows
+            if batch.state is not None:
+                self._state = batch.state
+
+    @property
+    def state(self) -> State:
+        """What the kind of stream writes and understands."""
+        return self._state
+
+    @state.setter
+    def state(self, value: State) -> None:
+        self._state = value
+
+    @cached_property
+    def _schema(self) -> Mapping[str, Any]:
+        return with_additional_attributes(super().get_json_schema())
+
+    def get_json_schema(self) -> Mapping[str, Any]:  # type: ignore[override]
+        """The schema, one object for all records: the CDK asks for it with every one."""
+        return self._schema
+
+    @cached_property
+    def columns(self) -> Columns:
+        """Fits rows to the schema, and remembers what did not fit."""
+        return Columns(self._schema)
+
+    # HttpStream asks for these four, for a page loop of its own. Ours is the client's.
+
+    @property
+    def url_base(self) -> str:
+        """The vendor's base URL, with a trailing slash as the CDK wants it."""
+        return f"{self.client.base_url}/"
+
+    def path(self, **_: Any) -> str:
+        """The endpoint, below `url_base`."""
+        return self.endpoint
+
+    def next_page_token(self, response: Any) -> NoReturn:
+        """Not used: the client reads pages."""
+        raise NotImplementedError
+
+    def parse_response(self, response: Any, **_: Any) -> NoReturn:
+        """Not used: the client reads pages."""
+        raise NotImplementedError

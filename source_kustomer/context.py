@@ -1,0 +1,25 @@
+"""What the streams of one Kustomer sync share."""
+
+from __future__ import annotations
+
+from http_source.context import SyncContext
+from http_source.rate_limiter import RateBudget
+from http_source.retry import Patience
+from source_kustomer.clock import VendorClock
+from source_kustomer.config import KustomerConfig
+
+# The two groups of requests that Kustomer limits apart from each other.
+SEARCHES, LISTS = "search", "list"
+
+# "machine users (API keys) get 100 search requests per minute", apart from the organisation's
+# limit, which the headers announce: https://developer.kustomer.com/docs/concepts/rate-limits.
+_DOCUMENTED_LIMITS = {SEARCHES: 100}
+
+
+class KustomerContext(SyncContext[KustomerConfig]):
+    """The configuration, the rate budget and the threads of a sync, and Kustomer's clock."""
+
+    def __init__(self, config: KustomerConfig, *, patience: Patience | None = None) -> None:
+        budget = RateBudget(_DOCUMENTED_LIMITS, share=config.rate_limit_share / 100)
+        super().__init__(config, budget=budget, patience=patience)
+        self.clock = VendorClock()

@@ -1,0 +1,43 @@
+"""Reads the seam: the part of the timeline where search and archive may both hold a record. Pure.
+
+Around the two-year horizon a record can pass from the search to the archive while it is read. So
+each stretch is read from the search first, and then from the archive. A record that passes in
+between is seen twice and emitted once. In the other order it could be missed.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Iterator
+
+from source_kustomer.paging import Record, RecordBatch, SearchPaginator
+from source_kustomer.timeline import EpochMs, Window
+
+
+def read_seam(
+    search: SearchPaginator, archive: SearchPaginator, window: Window
+) -> Iterator[RecordBatch]:
+    """The records of both, ascending, each once. Raises UnreadableError.
+
+    A stretch ends at the watermark of the search, and the archive is read exactly up to there.
+    """
+    read_to = window.lower
+    seen: set[str] = set()
+    for batch in search.read(window.lower, window.upper, ahead=False):
+        seen = {record.id for record in batch.records} | seen
+        found = deque(batch.records)
+        if batch.watermark > read_to:
+            for archived in archive.read(read_to, batch.watermark, ahead=False):
+                before = list(_take_below(found, archived.watermark))
+                fresh = [record for record in archived.records if record.id not in seen]
+                merged = heapq.merge(before, fresh, key=lambda record: record.cursor)
+                yield RecordBatch(list(merged), archived.watermark)
+            read_to = batch.watermark
+            seen = {record.id for record in batch.records if record.cursor >= read_to}
+        yield RecordBatch(list(found), batch.watermark)
+
+
+def _take_below(records: deque[Record], instant: EpochMs) -> Iterator[Record]:
+    while records and records[0].cursor < instant:
+        yield records.popleft()
