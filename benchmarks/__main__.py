@@ -19,7 +19,7 @@ from benchmarks.scenarios import DEFAULT_ROWS, SCENARIOS, Bench, Measured, Resul
 # One line of scenarios after the other; those of a line mostly wait, and do it side by side.
 PLAN = (
     ("no-latency",), ("150-ms",), ("1-s", "rate-limit"), ("hot-month",), ("memory",),
-    ("large-rows",), ("courier",), ("start-up",),
+    ("large-rows",), ("courier",), ("start-up",), ("tuning",),
 )  # fmt: skip
 RESULTS = Path(__file__).with_name("results.md")
 _HEAD = (

@@ -12,10 +12,12 @@ from typing import Any
 import orjson
 import requests
 
+from fake_vendor.data import LIST_KINDS, SEARCH_KINDS
+
 Rows = list[dict[str, Any]]
 
-CONTEXTS = ("conversation", "customer", "kobject", "message", "note")
-LISTS = ("shortcut", "tag", "team", "user")
+CONTEXTS = tuple(sorted(SEARCH_KINDS))
+LISTS = tuple(sorted(LIST_KINDS))
 TOKEN = "kustomer-demo-token"
 
 

@@ -14,12 +14,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from benchmarks import untuned
 from benchmarks.process import ROOT, BenchmarkError, Usage, Vendor, measure, serving
+from fake_vendor.data import LIST_PAGE_SIZES, PLURALS
 
 # Rows of a medium-sized organisation; `messages` lie deeper than one search can be read.
 DEFAULT_ROWS = 45_000
 _PARTS = {"messages": 21, "conversations": 9, "customers": 6, "kobjects": 5, "notes": 4}
-_LIST_PAGE = {"users": 500, "teams": 500, "tags": 100, "shortcuts": 100}
+_LIST_PAGE = {PLURALS[kind]: size for kind, size in LIST_PAGE_SIZES.items()}
 _LIST_ROWS = 150
 _PAGE = 500
 # All of the vendor's rows are younger than the start date, and both younger than the archive.
@@ -123,6 +125,7 @@ class Bench:
         label: str = "",
         start: str = "",
         source: str = "kustomer",
+        without: str = "",
     ) -> Measured:
         """Run a reader, and compare what it wrote with what the vendor has."""
         output, errors = self.place / "output", self.place / "errors"
@@ -131,6 +134,8 @@ class Bench:
             arguments = self._ours(source, vendor.url, start)
         else:
             arguments = ["-m", "benchmarks.readers", reader, vendor.url, start]
+        if without:
+            arguments = ["-m", "benchmarks.untuned", without, *arguments[1:]]
         vendor.reset()
         usage = measure(arguments, output, errors)
         stats = vendor.stats(source)
@@ -396,6 +401,34 @@ def start_up(bench: Bench) -> Result:
     return result
 
 
+_TUNING_RUNS = 5
+
+
+def tuning(bench: Bench) -> Result:
+    """The same sync without one setting of the process each, in turn."""
+    rows, lists = bench.split(), _lists(25)
+    result = Result(f"Settings of the process, no latency; {sum(rows.values()):,} searched rows")
+    names = {"all settings": "-", **{f"without {name}": name for name in untuned.OFF}}
+    runs: dict[str, list[Measured]] = {label: [] for label in names}
+    with bench.kustomer(rows, 25) as vendor:
+        for _ in range(_TUNING_RUNS):
+            for label, name in names.items():
+                runs[label].append(bench.read(vendor, rows | lists, label=label, without=name))
+    for label in names:
+        result.runs.append(min(runs[label], key=lambda run: run.usage.cpu))
+    whole, *others = result.runs
+    for run in others:
+        cpu, peak = (
+            getattr(run.usage, name) / getattr(whole.usage, name) for name in ("cpu", "peak")
+        )
+        result.target(
+            f"{run.reader} costs more (least of {_TUNING_RUNS} runs)",
+            f"{cpu:.2f} x the processor time, {peak:.2f} x the memory",
+            met=cpu > 1.0 or peak > 1.05,
+        )
+    return result
+
+
 SCENARIOS: dict[str, Callable[[Bench], Result]] = {
     "no-latency": no_latency,
     "150-ms": some_latency,
@@ -406,4 +439,5 @@ SCENARIOS: dict[str, Callable[[Bench], Result]] = {
     "large-rows": large_rows,
     "courier": courier,
     "start-up": start_up,
+    "tuning": tuning,
 }

@@ -13,7 +13,6 @@ from http_source import tuning
 # Each setting, and what holds without it: the defaults of Python, glibc and `requests`.
 OFF: dict[str, Any] = {
     "COLLECTOR_RESTS_DURING_IMPORT": False,
-    "COLLECTOR_FREEZES_IMPORTS": False,
     "COLLECTOR_THRESHOLDS": (700, 10, 10),
     "ONE_HEAP": False,
     "BODY_CHUNK_BYTES": 10 * 1024,

@@ -9,9 +9,10 @@ import threading
 from pathlib import Path
 from typing import get_args
 
+from fake_vendor import courier, kustomer
 from fake_vendor.courier import DEMO_KEY, Courier, CourierSwitches
 from fake_vendor.data import LIST_KINDS, PLURALS, SEARCH_KINDS
-from fake_vendor.faults import Fault
+from fake_vendor.faults import Fault, FaultKind
 from fake_vendor.kustomer import DEMO_TOKEN, Kustomer, KustomerSwitches
 from fake_vendor.limits import ResetForm
 from fake_vendor.server import FakeVendor
@@ -26,21 +27,21 @@ def main(argv: list[str] | None = None) -> None:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(args.tls_cert, args.tls_key)
     try:
-        kustomer = _kustomer(args)
+        org = _kustomer(args)
     except ValueError as error:
         parser.error(str(error))
-    courier = Courier(
+    workspace = Courier(
         args.courier_rows,
         seed=args.seed,
         years=args.courier_years,
         key=args.api_key,
         switches=CourierSwitches(latency_ms=args.latency_ms, faults=tuple(args.fault)),
     )
-    kustomer.warm()
+    org.warm()
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
-    with FakeVendor(kustomer, courier, port=args.port, tls=tls) as vendor:
+    with FakeVendor(org, workspace, port=args.port, tls=tls) as vendor:
         print(vendor.url, flush=True)
         if args.ready_file:
             _announce(args.ready_file, vendor.url)
@@ -118,7 +119,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--touch", type=_touch, default="0/0", metavar="N/M",
         help="update N random rows on every Mth search")  # fmt: skip
     add("--fault", type=_fault, action="append", default=[], metavar="KIND:EVERY[:ENDPOINT]",
-        help="break every nth request; repeatable")  # fmt: skip
+        help=f"break every nth request; repeatable. Kinds: {', '.join(get_args(FaultKind))}. "
+        f"Endpoints: {', '.join(kustomer.ENDPOINTS + courier.ENDPOINTS)}")  # fmt: skip
     add("--reset-form", choices=get_args(ResetForm), default="epoch",
         help="spelling of x-ratelimit-reset")  # fmt: skip
     add("--api-token", default=DEMO_TOKEN, help="Kustomer's")

@@ -286,6 +286,10 @@ def _nth(number: int, every: int) -> bool:
     return every > 0 and number % every == 0
 
 
+# What a fault can be put on.
+ENDPOINTS = ("messages", "message")
+
+
 def _endpoint(method: str, path: str) -> str:
     if method == "GET" and path == "/messages":
         return "messages"

@@ -18,9 +18,13 @@ import orjson
 from fake_vendor.clock import iso
 
 SEARCH_KINDS = ("customer", "conversation", "message", "note", "kobject")
-LIST_KINDS = ("user", "team", "tag", "shortcut")
+# The largest page of each list. Documented: 500 for users and teams, 100 for most other lists.
+LIST_PAGE_SIZES = {"user": 500, "team": 500, "tag": 100, "shortcut": 100}
+LIST_KINDS = tuple(LIST_PAGE_SIZES)
 KINDS = SEARCH_KINDS + LIST_KINDS
 PLURALS = {kind: f"{kind}s" for kind in KINDS}
+# Lists below a parent, by the kinds of parent and child: GET /v1/conversations/{id}/messages.
+CHILD_LISTS = {"conversation_message": ("conversation", "message")}
 
 ORG_ID = "5b0d3f8ee2a5f40018c1a7d4"
 _DAY_MS = 86_400_000

@@ -20,8 +20,7 @@ _HTML = b"<!DOCTYPE html><html><body><h1>We will be right back</h1></body></html
 class Fault:
     """A fault on every nth request, or on the numbered ones (from 1), of one endpoint or of all.
 
-    Endpoints are search, archive_search, user, team, tag, shortcut, token and me of Kustomer, and
-    messages and message of Courier.
+    The endpoints are `ENDPOINTS` of kustomer.py and courier.py.
     """
 
     kind: FaultKind

@@ -15,7 +15,9 @@ import orjson
 
 from fake_vendor.clock import Clock, http_date, to_ms
 from fake_vendor.data import (
+    CHILD_LISTS,
     LIST_KINDS,
+    LIST_PAGE_SIZES,
     ORG_ID,
     PLURALS,
     SEARCH_KINDS,
@@ -39,9 +41,17 @@ from fake_vendor.wire import Reply, Request, json_reply, raw_reply
 DEMO_TOKEN = "kustomer-demo-token"
 
 _LIST_PATHS = {f"/v1/{PLURALS[kind]}": kind for kind in LIST_KINDS}
-# The documented maxima: 500 for users and teams, 100 for most other lists; 100 is the default.
-_LIST_MAX = {"user": 500, "team": 500, "tag": 100, "shortcut": 100}
+_CHILD_PATHS = {
+    (PLURALS[parent], PLURALS[child]): name for name, (parent, child) in CHILD_LISTS.items()
+}
 _DEFAULT_PAGE_SIZE = 100
+_SEARCHES = {
+    "/v1/customers/search": "search",
+    "/v1/customers/archive/search": "archive_search",
+}
+_OTHER_PATHS = {"/v1/auth/tokens/current": "token", "/v1/users/current": "me"}
+# What a fault can be put on.
+ENDPOINTS = (*_SEARCHES.values(), *LIST_KINDS, *CHILD_LISTS, *_OTHER_PATHS.values())
 _BODY_MAX = 100_000
 _DAY_MS = 86_400_000
 
@@ -147,6 +157,7 @@ class Kustomer:
             self._truth[kind] = {record.id: record for record in by_creation}
         self._indexes = {kind: Index(self._truth[kind].values()) for kind in SEARCH_KINDS}
         self._counts = {kind: len(records) for kind, records in self._truth.items()}
+        self._families = dict(self._counts)
         self._order = max(self._counts.values(), default=0)
         self._unindexed: list[tuple[int, int, str, str, Record | None]] = []
         self._indexed_order: dict[str, int] = {}
@@ -166,6 +177,18 @@ class Kustomer:
         """Return every object of a kind as it truly is now, whatever the search shows."""
         with self._lock:
             return list(self._truth[kind].values())
+
+    def children(self, child_list: str, parent_id: str) -> list[Record]:
+        """Return the objects in a list below a parent. Every child has one parent, for ever."""
+        parent_kind, child_kind = CHILD_LISTS[child_list]
+        with self._lock:
+            families = max(1, self._families[parent_kind])
+            number = self._truth[parent_kind][parent_id].number
+            return [
+                child
+                for child in self._truth[child_kind].values()
+                if child.number * 7919 % families == number
+            ]
 
     def warm(self) -> None:
         """Fill in every row's JSON now instead of when it is first served."""
@@ -300,7 +323,7 @@ class Kustomer:
             reply = self._error(int(fault), "internal_error", "Something went wrong")
         elif trace.endpoint in ("search", "archive_search"):
             reply = self._search(request, path, trace, fault)
-        elif trace.endpoint in LIST_KINDS:
+        elif trace.endpoint in LIST_KINDS or trace.endpoint in CHILD_LISTS:
             reply = self._list(request, path, trace, fault)
         else:
             reply = self._whoami(trace.endpoint)
@@ -457,10 +480,17 @@ class Kustomer:
 
     def _list(self, request: Request, path: str, trace: _Trace, fault: str) -> Reply:
         try:
-            page, size = _paging(request, _LIST_MAX[trace.endpoint])
+            page, size = _paging(request, LIST_PAGE_SIZES.get(trace.endpoint, _DEFAULT_PAGE_SIZE))
         except BadQueryError as error:
             return self._error(400, "bad_request", str(error))
-        everything = list(self._truth[trace.endpoint].values())
+        if trace.endpoint in CHILD_LISTS:
+            parent_id = path.split("/")[-2]
+            parent_kind, _ = CHILD_LISTS[trace.endpoint]
+            if parent_id not in self._truth[parent_kind]:
+                return self._error(404, "not_found", "Not found")
+            everything = self.children(trace.endpoint, parent_id)
+        else:
+            everything = list(self._truth[trace.endpoint].values())
         rows = everything[(page - 1) * size : page * size]
         trace.page, trace.page_size, trace.rows = page, size, len(rows)
         meta = {"pageSize": size, "page": page}
@@ -497,15 +527,15 @@ class Kustomer:
 
 
 def _endpoint(method: str, path: str) -> str:
-    known = {
-        ("POST", "/v1/customers/search"): "search",
-        ("POST", "/v1/customers/archive/search"): "archive_search",
-        ("GET", "/v1/auth/tokens/current"): "token",
-        ("GET", "/v1/users/current"): "me",
-    }
-    if method == "GET" and path in _LIST_PATHS:
-        return _LIST_PATHS[path]
-    return known.get((method, path), "other")
+    if method == "POST":
+        return _SEARCHES.get(path, "other")
+    if method != "GET":
+        return "other"
+    match path.split("/"):
+        case ["", "v1", parents, _, children]:
+            return _CHILD_PATHS.get((parents, children)) or _OTHER_PATHS.get(path, "other")
+        case _:
+            return _LIST_PATHS.get(path) or _OTHER_PATHS.get(path, "other")
 
 
 def _paging(request: Request, most: int) -> tuple[int, int]:

@@ -1,8 +1,9 @@
-"""The settings of the process that make a sync cheaper. Each can be measured without.
+"""The settings of the process that make a sync cheaper.
 
-`python -m benchmarks --only tuning` runs the same sync with each of them switched off and writes
-what that costs. What no longer pays is to be dropped. Imports next to nothing, because
-`before_imports` runs before the CDK is imported.
+`python -m benchmarks --only tuning` runs the same sync with each of them switched off, and writes
+what that costs. The figures here are of 45,000 rows on CPython 3.11, the least of twelve runs. Drop
+what no longer pays. This module imports next to nothing, because `before_imports` runs before the
+CDK is imported.
 """
 
 from __future__ import annotations
@@ -12,16 +13,16 @@ import ctypes
 import gc
 
 # Importing the CDK makes a million objects, none of them garbage. The collector would look through
-# them again and again meanwhile.
+# them again and again meanwhile. Without: 2.02 instead of 1.92 s of processor time for `spec`.
 COLLECTOR_RESTS_DURING_IMPORT = True
-# What is imported lives until the end, so the collector need not look at it any more; and a page
-# makes some thousand objects that all die by reference count.
-COLLECTOR_FREEZES_IMPORTS = True
+# A page makes some thousand objects that all die by reference count, so the collector need not look
+# often. Without: 7.2 instead of 6.4 s of processor time.
 COLLECTOR_THRESHOLDS = (100_000, 50, 100)
-# Pages are made in one thread and freed in another. With a heap for each thread, as glibc has by
-# default, each heap would grow to the peak.
+# Pages are made in one thread and freed in another. glibc gives each thread a heap by default, and
+# each of them would grow to the peak. Without: 150 instead of 128 MB at the peak.
 ONE_HEAP = True
-# Bodies are read from the socket in pieces of this size. `requests` itself takes 10 kB.
+# Bodies are read from the socket in pieces of this size. `requests` itself takes 10 kB. Without: 7.1
+# instead of 6.4 s of processor time.
 BODY_CHUNK_BYTES = 128 * 1024
 
 # mallopt's parameters for the number of heaps, and for the size from which a block gets pages of
@@ -40,8 +41,6 @@ def before_imports() -> None:
 def after_imports() -> None:
     """Call this when everything is imported, and before the first page is read."""
     gc.enable()
-    if COLLECTOR_FREEZES_IMPORTS:
-        gc.freeze()
     gc.set_threshold(*COLLECTOR_THRESHOLDS)
     if ONE_HEAP:
         # Other C libraries than glibc have no such setting.

@@ -21,6 +21,8 @@ from typing import Any
 import orjson
 import requests
 
+from fake_vendor.data import LIST_KINDS, PLURALS
+
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = {
     "courier": {"api_key": "courier-demo-key"},
@@ -28,7 +30,7 @@ CONFIGS = {
 }
 # What the vendor is told to hold, and so what a first read has to bring.
 SEARCH_ROWS, LIST_ROWS, COURIER_ROWS = 3000, 60, 500
-LISTS = ("users", "teams", "tags", "shortcuts")
+LISTS = tuple(PLURALS[kind] for kind in LIST_KINDS)
 READY_SECONDS = 20
 COMMAND_SECONDS = 90
 

@@ -41,7 +41,7 @@ from pathlib import Path
 from random import Random
 from threading import Condition
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 from unittest import mock
 
 import freezegun
@@ -56,6 +56,7 @@ from fake_vendor import Clock, Courier, Fault, Kustomer, Reply, Request
 from fake_vendor.clock import http_date, iso, to_ms
 from fake_vendor.courier import CourierSwitches, Message
 from fake_vendor.data import LIST_KINDS, PLURALS, SEARCH_KINDS, Record
+from fake_vendor.faults import FaultKind
 from fake_vendor.kustomer import KustomerSwitches
 from http_source.output import MessageOutput
 from integration_tests.destination import Copy, Destination
@@ -67,8 +68,7 @@ BEGIN = datetime(2024, 3, 1, tzinfo=UTC)
 DAY_MS = 86_400_000
 # The source reads up to two minutes before the present. Clocks are told in whole seconds.
 SETTLING_MS = 122_000
-FAULTS = ("429", "500", "503", "reset", "truncate", "html", "empty", "bad_json", "no_data",
-          "timed_out")  # fmt: skip
+FAULTS = get_args(FaultKind)
 # The words of an exception that nobody foresaw.
 UNFORESEEN = re.compile("has a defect|did not expect|Traceback")
 

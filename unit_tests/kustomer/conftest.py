@@ -156,7 +156,8 @@ def org(requests_mock: wire.Mocker, answer: Any, time: Ticking) -> Callable[...,
 def sync(tmp_path: Path) -> Callable[..., Sync]:
     """Read streams of an org: `sync(vendor, "notes", state={"notes": {...}})`.
 
-    Incremental unless `mode` says otherwise. A `state_file` is handed over as it is.
+    Incremental unless `mode` says otherwise. A `state_file` is handed over as it is. With a
+    `source_class`, streams of a test are read beside the real ones.
     """
 
     def sync(
@@ -165,9 +166,10 @@ def sync(tmp_path: Path) -> Callable[..., Sync]:
         mode: str = "incremental",
         state: Mapping[str, Mapping[str, Any]] | None = None,
         state_file: Any = None,
+        source_class: type[SourceKustomer] = SourceKustomer,
         **config: Any,
     ) -> Sync:
-        source = SourceKustomer()
+        source = source_class()
         whole = {"api_token": vendor.token, "start_date": "2025-01-01"} | config
         catalog = CatalogBuilder()
         for stream in streams:

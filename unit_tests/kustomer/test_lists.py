@@ -6,15 +6,23 @@ import pytest
 import requests
 from airbyte_cdk.models import AirbyteStreamStatus, FailureType
 
-from fake_vendor import Fault, kustomer
+from fake_vendor import Fault
+from fake_vendor.data import LIST_KINDS, LIST_PAGE_SIZES, PLURALS
 from fake_vendor.wire import json_reply
+from source_kustomer import SourceKustomer
+from source_kustomer.lists import IncrementalListStream
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 HOST = "https://api.kustomerapp.com"
 CUTOFF = "2026-05-31T23:58:00.000Z"
 COMPLETE, INCOMPLETE = AirbyteStreamStatus.COMPLETE, AirbyteStreamStatus.INCOMPLETE
-STREAMS = {"users": "user", "teams": "team", "tags": "tag", "shortcuts": "shortcut"}
-LARGEST = {"users": "500", "teams": "500", "tags": "100", "shortcuts": "100"}
+LISTS = {PLURALS[kind]: kind for kind in LIST_KINDS}
+STREAMS = {
+    stream.name: LISTS[stream.endpoint]
+    for stream in SourceKustomer.stream_classes
+    if issubclass(stream, IncrementalListStream)
+}
+LARGEST = {stream: str(LIST_PAGE_SIZES[kind]) for stream, kind in STREAMS.items()}
 every_stream = pytest.mark.parametrize(("stream", "kind"), STREAMS.items(), ids=STREAMS)
 counted = pytest.mark.parametrize("list_total", [False, True], ids=["uncounted", "counted"])
 
@@ -25,7 +33,7 @@ def pages_of(monkeypatch):
 
     def pages_of(rows):
         for kind in STREAMS.values():
-            monkeypatch.setitem(kustomer._LIST_MAX, kind, rows)
+            monkeypatch.setitem(LIST_PAGE_SIZES, kind, rows)
 
     return pages_of
 
@@ -371,6 +379,25 @@ def test_the_stream_fails_as_transient_when_the_vendor_is_down(org, sync, reques
     assert synced.failures == {FailureType.transient_error}
     assert len(synced.ids("tags")) == 3
     assert len(waits) >= 5
+
+
+def test_the_stream_ends_as_transient_when_the_list_is_unquiet_for_ten_rounds(org, sync, pages_of):
+    """A row is created at the front with each page, so that every round shows a new one."""
+
+    def edit(body, request, number):
+        vendor.insert("tag")
+        tags = vendor._truth["tag"]
+        vendor._truth["tag"] = dict(sorted(tags.items(), key=lambda item: -item[1].number))
+
+    pages_of(10)
+    vendor = org(list_rows={"tag": 25}, edit=edit)
+    before = ids(vendor, "tag")
+    synced = sync(vendor, "tags")
+    assert synced.failures == {FailureType.transient_error}
+    assert synced.status("tags") is INCOMPLETE
+    assert "changed each of the 10 times that it was read again" in synced.failure("tags")
+    assert synced.states("tags") == []
+    assert set(before) <= set(synced.ids("tags"))
 
 
 # Counts that are not met, and pages that are no pages

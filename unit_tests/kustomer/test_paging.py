@@ -264,6 +264,29 @@ def test_ties_that_nothing_tells_apart_fail_with_their_timestamp_and_count():
         list(reader(vendor).read(START, CUTOFF, ahead=True))
 
 
+def test_a_first_page_that_is_not_served_is_an_error_and_not_an_end():
+    refusing = SearchPaginator(lambda queries: iter([None] * len(queries)))
+    with pytest.raises(UnreadableError, match="refused to serve the first page"):
+        list(refusing.read(START, CUTOFF, ahead=True))
+
+
+def test_ties_that_have_no_tiebreak_are_read_by_number_and_named_without_one():
+    rows = records([(1500, 30, "spread")])
+    vendor = Vendor(rows, clamp=10)
+    paginator = SearchPaginator(
+        vendor.ask, cursor="created_at", tiebreak="created_at", overlap=2, max_rows=MAX_ROWS
+    )
+    found = [record.id for batch in paginator.read(START, CUTOFF, ahead=True)
+             for record in batch.records]  # fmt: skip
+    assert sorted(found) == sorted(rows)
+    deep = Vendor(records([(1500, 60, "spread")]), clamp=10)
+    paginator = SearchPaginator(
+        deep.ask, cursor="created_at", tiebreak="created_at", overlap=2, max_rows=MAX_ROWS
+    )
+    with pytest.raises(UnreadableError, match=r"60 records share created_at 1970\S+; "):
+        list(paginator.read(START, CUTOFF, ahead=True))
+
+
 def test_an_honest_vendor_is_asked_for_hardly_more_pages_than_there_are():
     quiet = {f"{number:04d}": (START + number % 900, number) for number in range(450)}
     vendor = Vendor(dict(sorted(quiet.items(), key=lambda item: item[1])), clamp=500)

@@ -3,12 +3,16 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain, count, repeat
+from typing import get_args
 
 import pytest
 from airbyte_cdk.models import AirbyteStreamStatus, FailureType
 
 from fake_vendor import Fault
 from fake_vendor.clock import from_ms, http_date, iso, to_ms
+from fake_vendor.faults import FaultKind
+from source_kustomer import SourceKustomer
+from source_kustomer.search import SearchStream
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 HOST = "https://api.kustomerapp.com"
@@ -17,11 +21,9 @@ TIED_AT = datetime(2026, 3, 4, 5, 6, 7, 89000, tzinfo=UTC)
 BORN_AT = datetime(2026, 2, 1, tzinfo=UTC)
 COMPLETE, INCOMPLETE = AirbyteStreamStatus.COMPLETE, AirbyteStreamStatus.INCOMPLETE
 STREAMS = {
-    "conversations": "conversation",
-    "customers": "customer",
-    "kobjects": "kobject",
-    "messages": "message",
-    "notes": "note",
+    stream.name: stream.query_context
+    for stream in SourceKustomer.stream_classes
+    if issubclass(stream, SearchStream) and stream.cursor_attribute == "updated_at"
 }
 every_stream = pytest.mark.parametrize(("stream", "kind"), STREAMS.items(), ids=STREAMS)
 both_modes = pytest.mark.parametrize("mode", ["incremental", "full_refresh"])
@@ -236,6 +238,25 @@ def test_the_stream_fails_with_moment_and_count_when_ties_lie_deeper_than_a_sear
     assert all(state["updated_at"] <= iso(to_ms(TIED_AT)) for state in synced.states("notes"))
 
 
+@pytest.mark.parametrize("status", [400, 404, 410])
+def test_the_stream_fails_and_claims_nothing_when_its_first_page_is_refused(
+    org, sync, requests_mock, status
+):
+    vendor = org({"note": 30, "message": 3})
+    refused = requests_mock.post(
+        f"{HOST}/v1/customers/search",
+        status_code=status,
+        json={"errors": [{"title": "made-up refusal"}]},
+        additional_matcher=lambda request: request.json()["queryContext"] == "note",
+    )
+    synced = sync(vendor, "notes", "messages", state={"notes": {"updated_at": "2026-01-01T00:00Z"}})
+    assert synced.failures == {FailureType.system_error}
+    assert f"refused with HTTP {status}: made-up refusal" in synced.failure("notes")
+    assert synced.rows("notes") == synced.states("notes") == []
+    assert len(synced.ids("messages")) == 3
+    assert refused.call_count <= 2  # ahead, and in its turn
+
+
 # One sync after another
 
 
@@ -400,8 +421,7 @@ def test_reading_goes_on_where_it_stood_when_the_state_is_an_unfinished_full_ref
 # Answers that are wrong
 
 
-@pytest.mark.parametrize("kind", ["429", "500", "503", "reset", "truncate", "html", "empty",
-                                  "bad_json", "no_data", "timed_out"])  # fmt: skip
+@pytest.mark.parametrize("kind", get_args(FaultKind))
 def test_every_row_is_emitted_once_when_answers_fail_in_passing(org, sync, waits, kind):
     faults = (Fault(kind, at=(1, 2, 4, 7)),)
     vendor = org({"note": 430}, ties=(120,), page_size_max=50, faults=faults)

@@ -1,0 +1,387 @@
+"""What holds for every stream because of its kind. A stream gets these tests by being listed.
+
+A kind that no listed stream has yet is stood for by a stream that is made up here.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from airbyte_cdk.models import AirbyteStreamStatus, FailureType
+
+from fake_vendor import Fault
+from fake_vendor.data import CHILD_LISTS, LIST_KINDS, LIST_PAGE_SIZES, PLURALS
+from http_source.columns import with_additional_attributes
+from source_kustomer import SourceKustomer
+from source_kustomer.children import ChildStream
+from source_kustomer.lists import FullRefreshListStream, IncrementalListStream
+from source_kustomer.search import SearchStream
+from source_kustomer.streams import Conversations
+
+COMPLETE, INCOMPLETE = AirbyteStreamStatus.COMPLETE, AirbyteStreamStatus.INCOMPLETE
+CUTOFF = "2026-05-31T23:58:00.000Z"
+NO_STATE = {"__ab_no_cursor_state_message": True}
+SCHEMA = with_additional_attributes(
+    {
+        "type": "object",
+        "properties": {
+            name: {"type": ["null", "string"]}
+            for name in ("id", "name", "updated_at", "created_at", "conversation_id")
+        },
+    }
+)
+
+
+class Labels(FullRefreshListStream):
+    """Tags, as if they told no moment of change."""
+
+    name = "labels"
+    endpoint = "tags"
+    role = "org.permission.tag.read"
+    _schema = SCHEMA
+
+
+class MessagesByCreation(SearchStream):
+    """Messages, searched by their creation."""
+
+    name = "messages_by_creation"
+    query_context = "message"
+    cursor_attribute = "created_at"
+    has_archive = False
+    _schema = SCHEMA
+
+
+class ConversationMessages(ChildStream):
+    """The messages of each conversation, one list a conversation."""
+
+    name = "conversation_messages"
+    endpoint = "conversations/{id}/messages"
+    role = "org.permission.message.read"
+    parent = Conversations
+    parent_name = "conversation"
+    _schema = SCHEMA
+
+
+LISTED = SourceKustomer.stream_classes
+KINDS = {
+    FullRefreshListStream: Labels,
+    IncrementalListStream: None,
+    SearchStream: MessagesByCreation,
+    ChildStream: ConversationMessages,
+}
+MADE_UP = tuple(stream for stream in KINDS.values() if stream is not None)
+
+
+class Source(SourceKustomer):
+    """The source with the streams that are made up here."""
+
+    stream_classes = (*LISTED, *MADE_UP)
+
+
+def of_kind(*kinds):
+    streams = [stream for stream in Source.stream_classes if issubclass(stream, kinds)]
+    return pytest.mark.parametrize("stream", streams, ids=lambda stream: stream.name)
+
+
+both_modes = pytest.mark.parametrize("mode", ["incremental", "full_refresh"])
+every_stream = of_kind(object)
+
+
+@pytest.fixture
+def read(sync):
+    def read(vendor, stream, **options):
+        return sync(vendor, stream.name, source_class=Source, **options)
+
+    return read
+
+
+def modes_of(stream):
+    return ["full_refresh"] + ["incremental"] * (not issubclass(stream, FullRefreshListStream))
+
+
+MODES = [
+    pytest.param(stream, mode, id=f"{stream.name}-{mode}")
+    for stream in Source.stream_classes
+    for mode in modes_of(stream)
+]
+every_mode = pytest.mark.parametrize(("stream", "mode"), MODES)
+
+
+def kind_of(stream):
+    """The kind of record that the fake vendor serves for a stream."""
+    if issubclass(stream, SearchStream):
+        return stream.query_context
+    if issubclass(stream, ChildStream):
+        return next(child for _, child in CHILD_LISTS.values())
+    return next(kind for kind in LIST_KINDS if PLURALS[kind] == stream.endpoint)
+
+
+@pytest.fixture
+def vendor_of(org, monkeypatch):
+    """An org with so many rows of one stream, on several pages."""
+
+    def vendor_of(stream, rows=23, **options):
+        for kind in (*LIST_KINDS, *CHILD_LISTS):
+            monkeypatch.setitem(LIST_PAGE_SIZES, kind, 5)
+        kind = kind_of(stream)
+        if issubclass(stream, ChildStream):
+            return org({"conversation": 11 if rows else 0, kind: rows}, page_size_max=5, **options)
+        if issubclass(stream, SearchStream):
+            return org({kind: rows}, page_size_max=5, **options)
+        return org(list_rows={kind: rows}, **options)
+
+    return vendor_of
+
+
+def ids(vendor, stream):
+    return sorted(record.id for record in vendor.records(kind_of(stream)))
+
+
+def test_every_kind_has_a_stream_that_is_tested():
+    for kind in KINDS:
+        assert any(issubclass(stream, kind) for stream in Source.stream_classes)
+    for stream in LISTED:
+        assert [kind for kind in KINDS if issubclass(stream, kind)], f"{stream} is of no kind"
+
+
+# Every kind
+
+
+@every_mode
+def test_a_stream_ends_complete_with_every_row_once(vendor_of, read, stream, mode):
+    vendor = vendor_of(stream)
+    synced = read(vendor, stream, mode=mode, start_date="2015-01-01")
+    assert sorted(synced.ids(stream.name)) == ids(vendor, stream)
+    assert synced.status(stream.name) is COMPLETE
+    assert len(vendor.journal.entries) < 60
+
+
+@every_mode
+def test_a_stream_without_rows_ends_complete_with_its_state(vendor_of, read, stream, mode):
+    synced = read(vendor_of(stream, 0), stream, mode=mode)
+    assert synced.rows(stream.name) == []
+    assert synced.status(stream.name) is COMPLETE
+    assert len(synced.states(stream.name)) == 1
+
+
+@every_mode
+def test_a_second_full_refresh_with_the_first_ones_state_reads_everything(
+    vendor_of, read, stream, mode
+):
+    vendor = vendor_of(stream)
+    first = read(vendor, stream, mode=mode, start_date="2015-01-01")
+    state = {stream.name: first.state(stream.name)}
+    second = read(vendor, stream, mode="full_refresh", state=state, start_date="2015-01-01")
+    assert sorted(second.ids(stream.name)) == ids(vendor, stream)
+
+
+@every_stream
+def test_discover_tells_of_the_kind_what_it_can(stream):
+    (found,) = [
+        one.as_airbyte_stream()
+        for one in Source().streams({"api_token": "made-up", "start_date": "2024-01-01"})
+        if one.name == stream.name
+    ]
+    modes = [mode.value for mode in found.supported_sync_modes]
+    assert sorted(modes) == sorted(modes_of(stream))
+    assert found.is_resumable is not issubclass(stream, FullRefreshListStream)
+    assert bool(found.default_cursor_field) is ("incremental" in modes)
+
+
+@every_mode
+def test_a_stream_that_fails_claims_no_more_than_it_emitted(vendor_of, read, stream, mode):
+    """The fault strikes a page in the middle, for good."""
+    vendor = vendor_of(stream)
+    vendor.switch(faults=(Fault("503", at=tuple(range(4, 40))),))
+    synced = read(vendor, stream, mode=mode, start_date="2015-01-01")
+    assert synced.failures == {FailureType.transient_error}
+    assert synced.status(stream.name) is INCOMPLETE
+    states = synced.states(stream.name)
+    if issubclass(stream, (FullRefreshListStream, IncrementalListStream)):
+        assert states == []
+    vendor.switch(faults=())
+    saved = {stream.name: states[-1]} if states else None
+    rest = read(vendor, stream, mode=mode, state=saved, start_date="2015-01-01")
+    assert set(synced.ids(stream.name)) | set(rest.ids(stream.name)) == set(ids(vendor, stream))
+
+
+@every_stream
+def test_a_refused_key_is_a_config_error_that_names_the_role(vendor_of, read, stream):
+    vendor = vendor_of(stream)
+    synced = read(vendor, stream, mode="full_refresh", api_token="another-made-up-token")
+    assert synced.failures == {FailureType.config_error}
+    role = Conversations.role if issubclass(stream, ChildStream) else stream.role
+    assert role in synced.failure(stream.name)
+
+
+# Full-refresh lists
+
+
+@of_kind(FullRefreshListStream)
+def test_a_list_without_a_cursor_ends_after_its_pages_with_a_state_that_says_nothing(
+    vendor_of, read, stream
+):
+    vendor = vendor_of(stream)
+    synced = read(vendor, stream, mode="full_refresh")
+    # Five pages, and all but the last of them again.
+    assert len(vendor.journal.entries) == 9
+    assert synced.states(stream.name) == [NO_STATE]
+
+
+@of_kind(FullRefreshListStream)
+def test_a_list_without_a_cursor_emits_rows_of_every_age(vendor_of, read, stream):
+    vendor = vendor_of(stream)
+    synced = read(vendor, stream, mode="full_refresh", start_date="2026-05-30")
+    assert sorted(synced.ids(stream.name)) == ids(vendor, stream)
+
+
+@of_kind(FullRefreshListStream, IncrementalListStream)
+def test_a_list_of_one_page_costs_one_request(vendor_of, read, stream):
+    vendor = vendor_of(stream, 4)
+    assert len(read(vendor, stream, mode="full_refresh").ids(stream.name)) == 4
+    assert len(vendor.journal.entries) == 1
+
+
+# Lists with updated_at
+
+
+@of_kind(IncrementalListStream)
+def test_an_incremental_list_has_one_state_at_its_end(vendor_of, read, stream):
+    synced = read(vendor_of(stream), stream)
+    assert synced.checkpoints(stream.name) == [
+        (synced.ids(stream.name), {"updated_at": CUTOFF}),
+    ]
+
+
+# Searches
+
+
+@of_kind(SearchStream)
+@both_modes
+def test_a_search_ascends_by_its_cursor_and_states_count_it(vendor_of, read, stream, mode):
+    vendor = vendor_of(stream)
+    synced = read(vendor, stream, mode=mode)
+    cursor = stream.cursor_attribute
+    values = [row[cursor] for row in synced.rows(stream.name)]
+    assert values == sorted(values)
+    assert synced.state(stream.name) == {cursor: CUTOFF}
+    for emitted, state in synced.checkpoints(stream.name):
+        due = {
+            record.id
+            for record in vendor.records(kind_of(stream))
+            if iso_of(record, cursor) < state[cursor] and iso_of(record, cursor) >= "2025-01-01"
+        }
+        assert due <= set(emitted)
+
+
+def iso_of(record, attribute):
+    moment = record.updated_ms if attribute == "updated_at" else record.created_ms
+    return datetime.fromtimestamp(moment / 1000, UTC).isoformat(timespec="milliseconds")[:23] + "Z"
+
+
+@of_kind(SearchStream)
+def test_a_second_search_emits_what_is_new_and_nothing_else(vendor_of, read, time, stream):
+    vendor = vendor_of(stream)
+    kind = kind_of(stream)
+    first = read(vendor, stream)
+    time.tick(3600)
+    added = [vendor.insert(kind).id for _ in range(7)]
+    time.tick(3600)
+    second = read(vendor, stream, state={stream.name: first.state(stream.name)})
+    assert sorted(second.ids(stream.name)) == sorted(added)
+    third = read(vendor, stream, state={stream.name: second.state(stream.name)})
+    assert third.ids(stream.name) == []
+
+
+@of_kind(SearchStream)
+@pytest.mark.parametrize("order", ["stable", "shuffled"])
+def test_a_search_reads_every_tie_of_its_cursor(vendor_of, read, stream, order):
+    vendor = vendor_of(stream, 6, tie_order=order)
+    at = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+    for number in range(40):
+        # One moment of the cursor; the other attribute differs.
+        other = at + timedelta(seconds=number)
+        by_creation = stream.cursor_attribute == "created_at"
+        vendor.insert(
+            kind_of(stream),
+            at=other if by_creation else at,
+            created=at if by_creation else at - timedelta(seconds=number),
+            indexed=True,
+        )
+    synced = read(vendor, stream, start_date="2015-01-01")
+    assert sorted(synced.ids(stream.name)) == ids(vendor, stream)
+    assert synced.status(stream.name) is COMPLETE
+
+
+@of_kind(SearchStream)
+def test_a_state_of_another_cursor_is_refused_with_a_sentence(vendor_of, read, stream):
+    other = "created_at" if stream.cursor_attribute == "updated_at" else "updated_at"
+    vendor = vendor_of(stream)
+    synced = read(vendor, stream, state={stream.name: {other: "2026-01-01T00:00:00.000Z"}})
+    assert synced.failures == {FailureType.config_error}
+    assert f"it has no '{stream.cursor_attribute}'" in synced.failure(stream.name)
+
+
+# Children
+
+
+def in_order_of_parents(vendor):
+    parents = sorted(vendor.records("conversation"), key=lambda one: (one.updated_ms, one.order))
+    (child_list,) = CHILD_LISTS
+    return [child.id for parent in parents for child in vendor.children(child_list, parent.id)]
+
+
+@of_kind(ChildStream)
+@both_modes
+def test_children_come_in_their_parents_order_with_the_parents_id_and_state(
+    vendor_of, read, stream, mode
+):
+    vendor = vendor_of(stream, 60)
+    synced = read(vendor, stream, mode=mode, start_date="2015-01-01")
+    assert synced.ids(stream.name) == in_order_of_parents(vendor)
+    column, cursor = f"{stream.parent_name}_id", f"{stream.parent_name}_updated_at"
+    parents = {record.id: record for record in vendor.records("conversation")}
+    (child_list,) = CHILD_LISTS
+    for row in synced.rows(stream.name):
+        family = vendor.children(child_list, row[column])
+        assert row["id"] in {child.id for child in family}
+        moment = row.get(cursor) or row["additional_attributes"][cursor]
+        assert moment == parents[row[column]].updated_at
+    assert synced.state(stream.name) == {"updated_at": CUTOFF}
+    assert len(synced.states(stream.name)) >= 3
+
+
+@of_kind(ChildStream)
+def test_only_the_children_of_changed_parents_are_read_again(vendor_of, read, time, stream):
+    vendor = vendor_of(stream, 60)
+    first = read(vendor, stream)
+    time.tick(3600)
+    changed = vendor.records("conversation")[3].id
+    vendor.touch("conversation", changed)
+    time.tick(3600)
+    vendor.journal.clear()
+    second = read(vendor, stream, state={stream.name: first.state(stream.name)})
+    (child_list,) = CHILD_LISTS
+    family = [child.id for child in vendor.children(child_list, changed)]
+    assert sorted(second.ids(stream.name)) == sorted(family)
+    asked = {entry.path for entry in vendor.journal.entries if entry.endpoint == child_list}
+    assert asked == {f"/v1/conversations/{changed}/messages"}
+
+
+@of_kind(ChildStream)
+def test_a_parent_that_is_gone_is_skipped_and_counted(vendor_of, read, stream):
+    def edit(body, request, number):
+        if "/search" in request.path and body["data"] and not gone:
+            gone.extend(record.id for record in vendor.records("conversation")[:3])
+            for ident in gone:
+                vendor.delete("conversation", ident)
+
+    gone = []
+    vendor = vendor_of(stream, 60, edit=edit, hard_delete=True)
+    vendor.switch(page_size_max=500)
+    synced = read(vendor, stream, start_date="2015-01-01")
+    assert synced.status(stream.name) is COMPLETE
+    assert sorted(synced.ids(stream.name)) == sorted(in_order_of_parents(vendor))
+    said = [line for line in synced.logs if "of the parents were gone (404)" in line]
+    assert said == [
+        f"Stream {stream.name}: 3 of the parents were gone (404) when their children were read."
+    ]
