@@ -21,8 +21,8 @@ COLLECTOR_THRESHOLDS = (100_000, 50, 100)
 # Pages are made in one thread and freed in another. glibc gives each thread a heap by default, and
 # each of them would grow to the peak. Without: 150 instead of 128 MB at the peak.
 ONE_HEAP = True
-# Bodies are read from the socket in pieces of this size. `requests` itself takes 10 kB. Without: 7.1
-# instead of 6.4 s of processor time.
+# Bodies are read from the socket in pieces of this size. `requests` itself takes 10 kB. Without:
+# 7.1 instead of 6.4 s of processor time.
 BODY_CHUNK_BYTES = 128 * 1024
 
 # mallopt's parameters for the number of heaps, and for the size from which a block gets pages of
