@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env test soak demo check fix bench lock audit image clean
+.PHONY: help env test unit snapshots soak demo check fix bench lock newest audit image clean
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -26,8 +26,14 @@ help: ## list the commands (this)
 
 env: .venv/.project ## make .venv/ with the locked packages, once
 
-test: check ## lint, types and all tests
-	$(RUN) pytest
+test: check ## lint, types, all tests, coverage (ARGS="-k tags unit_tests" for some tests)
+	$(if $(ARGS),$(RUN) pytest $(ARGS),$(RUN) pytest -n auto --cov --cov-report=term)
+
+unit: env ## the quick tests, under a minute (ARGS as for test)
+	$(RUN) pytest -n auto -m "not slow" unit_tests $(ARGS)
+
+snapshots: env ## accept what spec and discover say in addition
+	@$(RUN) unit_tests.test_snapshots
 
 soak: env ## a hundred syncs from vendors that fail, lie and kill (ARGS="--seed 7")
 	@$(RUN) integration_tests.soak $(ARGS)
@@ -51,6 +57,12 @@ lock: .uv/.ready ## follow pyproject.toml in requirements/ (ARGS=--upgrade moves
 	$(COMPILE) $(ARGS) --output-file requirements/run.txt pyproject.toml
 	$(COMPILE) $(ARGS) --output-file requirements/test.txt --constraint requirements/run.txt \
 	  --group test pyproject.toml
+
+newest: env ## all tests with the newest packages that pyproject.toml allows (changes .venv/)
+	$(PIP_INSTALL) --upgrade --upgrade-strategy eager --no-build-isolation --editable .
+	$(RUN) pip list --format=freeze | grep -E '^(airbyte-cdk|requests|pydantic|orjson)='
+	$(RUN) pytest -n auto
+	@rm -f .venv/.packages
 
 audit: .audit/.ready ## look the locked packages up among known vulnerabilities (needs network)
 	@.audit/bin/pip-audit --disable-pip --require-hashes --requirement requirements/run.txt \

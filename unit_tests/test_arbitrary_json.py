@@ -29,6 +29,9 @@ from source_kustomer.rows import flatten
 from source_kustomer.search import SearchStream
 from source_kustomer.state import Bookmark, bookmark, state_messages
 
+# `make unit` leaves these out.
+pytestmark = pytest.mark.slow
+
 COURIER = SourceCourier().streams({"api_key": "made-up"})
 KUSTOMER = SourceKustomer().streams({"api_token": "made-up", "start_date": "2024-01-01"})
 STREAMS = [*COURIER, *KUSTOMER]

@@ -34,6 +34,9 @@ from source_courier import SourceCourier
 from source_kustomer import SourceKustomer
 from source_kustomer.streams import Tags
 
+# `make unit` leaves these out.
+pytestmark = pytest.mark.slow
+
 PAGE = Path(__file__).parents[1] / "docs" / "faults.md"
 FIRST, LATER = 1, 2
 FOR_EVER = 10**6

@@ -17,6 +17,9 @@ from fake_vendor import Courier
 from source_courier import SourceCourier
 from source_kustomer import SourceKustomer
 
+# `make unit` leaves these out.
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 CATALOG = {
     "streams": [

@@ -173,6 +173,7 @@ def far_away_second_page():
     return FakeVendor(courier=courier)
 
 
+@pytest.mark.slow
 def test_stdout_holds_nothing_but_messages_when_a_warning_is_raised(start):
     with FakeVendor(courier=Courier(rows=23)) as vendor:
         process = start(WARNS, vendor)
@@ -184,6 +185,7 @@ def test_stdout_holds_nothing_but_messages_when_a_warning_is_raised(start):
     assert process.returncode == 0
 
 
+@pytest.mark.slow
 def test_the_process_ends_at_once_with_an_error_trace_when_a_request_ahead_still_waits(start):
     with far_away_second_page() as vendor:
         process = start(RAISES, vendor)
@@ -194,6 +196,7 @@ def test_the_process_ends_at_once_with_an_error_trace_when_a_request_ahead_still
     assert process.returncode == 1
 
 
+@pytest.mark.slow
 def test_the_process_ends_at_once_when_its_output_breaks_while_a_request_ahead_waits(start):
     with far_away_second_page() as vendor:
         process = start(HANGS_UP, vendor)

@@ -41,6 +41,7 @@ def bounds(entry):
     return found.get("gte"), found.get("lt")
 
 
+@pytest.mark.slow
 @both_modes
 @every_scope
 @every_archive
@@ -144,6 +145,7 @@ def test_reading_goes_on_inside_the_archive_when_the_state_stands_there(org, syn
     assert min(bounds(entry)[0] for entry in asked(vendor, "archive_search")) == resumed
 
 
+@pytest.mark.slow
 @both_modes
 def test_what_is_left_is_read_when_a_sync_is_resumed_from_any_of_its_states(org, sync, mode):
     vendor = org({"customer": 1700}, years=6, page_size_max=200, archive_scope="all")

@@ -183,6 +183,7 @@ vendors = st.fixed_dictionaries(
 full_size = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
+@pytest.mark.slow
 @full_size
 @given(groups, vendors, st.sampled_from([0.0, 0.2, 0.7]), st.sampled_from([0.0, 0.3]))
 def test_all_that_stays_is_emitted_in_order_and_before_its_checkpoint(spec, kind, churn, late):
@@ -218,6 +219,7 @@ def test_all_that_stays_is_emitted_in_order_and_before_its_checkpoint(spec, kind
     assert vendor.requests <= 60 + 30 * len(spec) + 20 * sum(count for _, count, _ in spec)
 
 
+@pytest.mark.slow
 @full_size
 @given(groups, vendors, st.sampled_from([0.2, 0.7]))
 def test_a_record_that_moves_during_a_full_refresh_is_still_in_it(spec, kind, churn):
@@ -238,6 +240,7 @@ def test_a_record_that_moves_during_a_full_refresh_is_still_in_it(spec, kind, ch
     assert existing - vendor.deleted <= emitted
 
 
+@pytest.mark.slow
 @full_size
 @given(groups, vendors)
 def test_a_quiet_vendor_repeats_nothing_and_two_syncs_meet_exactly(spec, kind):

@@ -95,6 +95,7 @@ def test_rows_are_flat_and_hold_every_attribute_when_read(org, sync, stream, kin
         assert row["links"]["self"].endswith(record.id)
 
 
+@pytest.mark.slow
 @both_modes
 @every_stream
 def test_nothing_is_missing_below_any_state_when_messages_are_walked_in_order(
@@ -111,6 +112,7 @@ def test_nothing_is_missing_below_any_state_when_messages_are_walked_in_order(
     assert moments == sorted(moments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["incremental", "full_refresh"])
 def test_what_is_left_is_read_when_a_sync_is_resumed_from_any_of_its_states(org, sync, mode):
     vendor = org({"note": 2100}, ties=(300,), page_size_max=200)
@@ -139,12 +141,14 @@ def test_rows_before_the_start_date_are_left_out_when_they_exist(org, sync):
     assert synced.ids("notes") == ids(vendor, "note")[1:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("largest", [3, 16, 17, 100, 333, 500])
 def test_every_row_is_emitted_once_when_the_vendor_grants_smaller_pages(org, sync, largest):
     vendor = org({"customer": 420}, ties=(60,), page_size_max=largest)
     assert_read_exactly_once(vendor, "customer", sync(vendor, "customers"), "customers")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("past_cap", [404, 400, "empty"])
 @pytest.mark.parametrize("caps", [{"page_cap": 2}, {"row_cap": 120}, {"page_cap": 1}])
 def test_every_row_is_emitted_once_when_deep_pages_are_not_served(org, sync, caps, past_cap):
@@ -190,6 +194,7 @@ def test_every_row_is_emitted_once_when_many_share_one_moment(org, sync, size, o
     assert_read_exactly_once(vendor, "note", sync(vendor, "notes"), "notes")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["stable", "shuffled"])
 def test_every_row_is_emitted_once_when_more_share_one_moment_than_a_search_serves(
     org, sync, order
@@ -555,6 +560,7 @@ def test_what_came_before_is_kept_and_other_streams_finish_when_a_later_page_is_
 # Pages that end early
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("total", ["honest", "missing"])
 @pytest.mark.parametrize("links", ["honest", "null"])
 def test_every_row_is_emitted_once_when_pages_are_cut_by_bytes(org, sync, total, links):
