@@ -131,12 +131,17 @@ class VendorStream(BackoffMixin, HttpStream, ABC):
     def state(self, value: State) -> None:
         self._state = value
 
+    def load_schema(self) -> Mapping[str, Any]:
+        """The JSON schema of the table: `schemas/<name>.json` of the source. For override."""
+        schema: Mapping[str, Any] = super().get_json_schema()
+        return schema
+
     @cached_property
     def _schema(self) -> Mapping[str, Any]:
-        return with_additional_attributes(super().get_json_schema())
+        return with_additional_attributes(self.load_schema())
 
     def get_json_schema(self) -> Mapping[str, Any]:  # type: ignore[override]
-        """The schema, one object for all records: the CDK asks for it with every one."""
+        """The schema as users see it, one object for all records."""
         return self._schema
 
     @cached_property

@@ -11,7 +11,6 @@ from airbyte_cdk.test.entrypoint_wrapper import read
 
 from fake_vendor import Courier, FakeVendor, Kustomer
 from http_source import rate_limiter
-from http_source.columns import with_additional_attributes
 from http_source.context import MAX_REQUESTS_AT_ONCE
 from http_source.rate_limiter import RateBudget
 from source_courier import SourceCourier
@@ -162,7 +161,9 @@ class ConversationMessages(ChildStream):
     role = "org.permission.message.read"
     parent = Conversations
     parent_name = "conversation"
-    _schema = with_additional_attributes({"properties": {"id": {"type": "string"}}})
+
+    def load_schema(self):
+        return {"properties": {"id": {"type": "string"}}}
 
 
 class WithChildren(SourceKustomer):

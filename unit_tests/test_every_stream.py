@@ -90,11 +90,6 @@ def test_key_and_cursor_are_columns(discovered, columns):
 
 
 @every_stream
-def test_every_sync_can_be_resumed(discovered):
-    assert discovered.is_resumable is True
-
-
-@every_stream
 def test_every_column_has_a_description(columns):
     assert [name for name, column in columns.items() if not column.get("description")] == []
 

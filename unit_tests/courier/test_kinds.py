@@ -11,7 +11,6 @@ from airbyte_cdk.test.state_builder import StateBuilder
 
 from fake_vendor.wire import json_reply
 from http_source.body import BrokenBodyError
-from http_source.columns import with_additional_attributes
 from source_courier import SourceCourier
 from source_courier.lists import CourierListStream
 from source_courier.paging import MoreAndCursor, Paging
@@ -39,7 +38,9 @@ class Tenants(CourierListStream):
     endpoint = "tenants"
     paging = CursorOnTop
     rows_key = "items"
-    _schema = with_additional_attributes({"properties": {"id": {"type": ["null", "string"]}}})
+
+    def load_schema(self):
+        return {"properties": {"id": {"type": ["null", "string"]}}}
 
 
 class Source(SourceCourier):

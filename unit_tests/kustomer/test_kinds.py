@@ -10,7 +10,6 @@ from airbyte_cdk.models import AirbyteStreamStatus, FailureType
 
 from fake_vendor import Fault
 from fake_vendor.data import CHILD_LISTS, LIST_KINDS, LIST_PAGE_SIZES, PLURALS
-from http_source.columns import with_additional_attributes
 from source_kustomer import SourceKustomer
 from source_kustomer.children import ChildStream
 from source_kustomer.lists import FullRefreshListStream, IncrementalListStream
@@ -20,15 +19,13 @@ from source_kustomer.streams import Conversations
 COMPLETE, INCOMPLETE = AirbyteStreamStatus.COMPLETE, AirbyteStreamStatus.INCOMPLETE
 CUTOFF = "2026-05-31T23:58:00.000Z"
 NO_STATE = {"__ab_no_cursor_state_message": True}
-SCHEMA = with_additional_attributes(
-    {
-        "type": "object",
-        "properties": {
-            name: {"type": ["null", "string"]}
-            for name in ("id", "name", "updated_at", "created_at", "conversation_id")
-        },
-    }
-)
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        name: {"type": ["null", "string"]}
+        for name in ("id", "name", "updated_at", "created_at", "conversation_id")
+    },
+}
 
 
 class Labels(FullRefreshListStream):
@@ -37,7 +34,9 @@ class Labels(FullRefreshListStream):
     name = "labels"
     endpoint = "tags"
     role = "org.permission.tag.read"
-    _schema = SCHEMA
+
+    def load_schema(self):
+        return SCHEMA
 
 
 class MessagesByCreation(SearchStream):
@@ -47,7 +46,9 @@ class MessagesByCreation(SearchStream):
     query_context = "message"
     cursor_attribute = "created_at"
     has_archive = False
-    _schema = SCHEMA
+
+    def load_schema(self):
+        return SCHEMA
 
 
 class ConversationMessages(ChildStream):
@@ -58,7 +59,9 @@ class ConversationMessages(ChildStream):
     role = "org.permission.message.read"
     parent = Conversations
     parent_name = "conversation"
-    _schema = SCHEMA
+
+    def load_schema(self):
+        return SCHEMA
 
 
 LISTED = SourceKustomer.stream_classes
