@@ -22,7 +22,7 @@ COMPILE := .uv/bin/uv pip compile --no-config --quiet --universal --python-versi
 SOURCE ?= courier kustomer
 
 help: ## list the commands (this)
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 env: .venv/.project ## make .venv/ with the locked packages, once
 

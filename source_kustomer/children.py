@@ -100,7 +100,7 @@ class ChildStream(KustomerStream, ABC):
             return []
 
     def _child_row(self, parent: Resource, child: Resource) -> Row:
-        return self.row(
+        return self.rows.make(
             child,
             {
                 f"{self.parent_name}_id": parent["id"],

@@ -82,7 +82,7 @@ class FullRefreshListStream(ListStream, ABC):
     def read_batches(self, sync_mode: SyncMode) -> Iterator[RowBatch]:
         """Every row once. The state says nothing, as the CDK's does for such streams."""
         resources = self._reader.read(self._beginning().page)
-        yield RowBatch(map(self.row, resources))
+        yield RowBatch(map(self.rows.make, resources))
         yield RowBatch((), dict(NO_CURSOR_STATE))
 
 
@@ -110,7 +110,7 @@ class IncrementalListStream(ListStream, ABC):
         for resource in self._reader.read(first):
             updated = updated_at(resource)
             if updated is None or updated >= lower:
-                yield self.row(resource)
+                yield self.rows.make(resource)
 
 
 @dataclass(frozen=True)

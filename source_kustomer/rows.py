@@ -6,6 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from http_source.body import TOO_DEEP
+from http_source.columns import Columns
+from http_source.errors import system_error
+
 Row = dict[str, Any]
 
 # Where a capitalised word begins, and where a run of small letters or digits ends.
@@ -66,6 +70,30 @@ def flatten(resource: Mapping[str, Any]) -> Row:
     elif relationships is not None:
         _put(row, "relationships", _value(relationships))
     return row
+
+
+class RowMaker:
+    """Makes rows of one stream's resources: flat, and fitted to the columns of its schema."""
+
+    def __init__(self, stream: str, columns: Columns) -> None:
+        """`stream` is for messages."""
+        self._stream = stream
+        self._columns = columns
+
+    def make(self, resource: Mapping[str, Any], added: Row | None = None) -> Row:
+        """The row of a resource. Raises a system error if its values are nested too deeply.
+
+        `added` are further columns. They replace attributes of the same name.
+        """
+        try:
+            row = flatten(resource)
+            if added:
+                row |= added
+            return self._columns.fit(row)
+        except RecursionError:
+            raise system_error(
+                f"Stream {self._stream}: record {resource['id']}: {TOO_DEEP}."
+            ) from None
 
 
 # What streams are ordered by keeps its name as well.

@@ -97,7 +97,7 @@ class SearchStream(KustomerStream, ABC):
         # saves a tenth of its time. Records are dropped one by one, to free the page's memory.
         records.reverse()
         while records:
-            yield self.row(records.pop().resource)
+            yield self.rows.make(records.pop().resource)
 
     def begin_read(self, sync_mode: SyncMode) -> SearchRead:
         """Begin to read the records, ascending by the cursor. The first page has arrived."""

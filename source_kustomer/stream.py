@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC
+from functools import cached_property
 from typing import ClassVar
 
 from airbyte_cdk.models import SyncMode
 
-from http_source.body import TOO_DEEP
-from http_source.columns import Row
-from http_source.errors import system_error
 from http_source.stream import VendorStream
-from source_kustomer.client import KustomerClient, Resource
+from source_kustomer.client import KustomerClient
 from source_kustomer.context import KustomerContext
-from source_kustomer.rows import flatten
+from source_kustomer.rows import RowMaker
 from source_kustomer.state import bookmark, unfinished_bookmark
 from source_kustomer.timeline import EpochMs
 
@@ -36,20 +34,10 @@ class KustomerStream(VendorStream, ABC):
         self._pool = context.pool
         self.client = KustomerClient(self, context, self.role)
 
-    def row(self, resource: Resource, added: Row | None = None) -> Row:
-        """A resource as a flat row that fits the columns. Raises a system error if too deep.
-
-        `added` are further columns, which count more than an attribute of the same name.
-        """
-        try:
-            row = flatten(resource)
-            if added:
-                row |= added
-            return self.columns.fit(row)
-        except RecursionError:
-            raise system_error(
-                f"Stream {self.name}: record {resource['id']}: {TOO_DEEP}."
-            ) from None
+    @cached_property
+    def rows(self) -> RowMaker:
+        """Makes rows of resources."""
+        return RowMaker(self.name, self.columns)
 
     def _resume_point(self, sync_mode: SyncMode, cursor: str = "updated_at") -> EpochMs:
         """Where to begin: at the saved state or the start date, whichever is later.
