@@ -21,8 +21,27 @@ SEARCH_KINDS = ("customer", "conversation", "message", "note", "kobject")
 # The largest page of each list. Documented: 500 for users and teams, 100 for most other lists.
 LIST_PAGE_SIZES = {"user": 500, "team": 500, "tag": 100, "shortcut": 100}
 LIST_KINDS = tuple(LIST_PAGE_SIZES)
-KINDS = SEARCH_KINDS + LIST_KINDS
-PLURALS = {kind: f"{kind}s" for kind in KINDS}
+# Settings of an org, in lists of a few rows: what a connector calls the table, and its path.
+SETTINGS = {
+    "brand": ("brands", "brands"),
+    "kb_article": ("kb_articles", "kb/articles"),
+    "kb_category": ("kb_categories", "kb/categories"),
+    "klass": ("klasses", "klasses"),
+    "queue": ("queues", "routing/queues"),
+    "role_group": ("role_groups", "role-groups"),
+    "routing_status": ("routing_statuses", "routing/statuses"),
+    "satisfaction": ("satisfaction_forms", "satisfaction"),
+    "snooze": ("snoozes", "snoozes"),
+    "sub_status": ("sub_statuses", "sub-statuses"),
+    "routing_settings": ("team_routing_settings", "routing/settings"),
+}
+SETTING_KINDS = tuple(SETTINGS)
+KINDS = SEARCH_KINDS + LIST_KINDS + SETTING_KINDS
+# What a connector calls the table of a kind, and the path of its list.
+PLURALS = {kind: f"{kind}s" for kind in KINDS} | {
+    kind: name for kind, (name, _) in SETTINGS.items()
+}
+PATHS = PLURALS | {kind: path for kind, (_, path) in SETTINGS.items()}
 # Lists below a parent, by the kinds of parent and child: GET /v1/conversations/{id}/messages.
 CHILD_LISTS = {"conversation_message": ("conversation", "message")}
 
@@ -34,9 +53,8 @@ _YEAR_MS = 365 * _DAY_MS + _DAY_MS // 4
 def object_id(kind: str, number: int) -> str:
     """Return the 24-hex, Mongo-like id of the nth object of a kind; distinct for every pair."""
     mixed = (number * 0x9E3779B97F4A7D + 0x5DEECE66D) & 0xFF_FFFF_FFFF_FFFF
-    return (
-        f"5{KINDS.index(kind):x}{mixed >> 32:06x}e1{mixed & 0xFFFFFFFF:08x}{number & 0xFFFFFF:06x}"
-    )
+    place = f"5{KINDS.index(kind):x}{mixed >> 32:06x}"[:8]
+    return f"{place}e1{mixed & 0xFFFFFFFF:08x}{number & 0xFFFFFF:06x}"
 
 
 @dataclass(slots=True, eq=False)
@@ -76,6 +94,10 @@ class Record:
             _raw=b"",
             **changes,
         )
+
+    def attribute(self, name: str) -> Any:
+        """Return an attribute as it is served."""
+        return orjson.loads(self.raw())["attributes"].get(name)
 
     def raw(self) -> bytes:
         """Return the JSON of this version."""
@@ -220,7 +242,7 @@ def _shapes(kind: str) -> tuple[str, ...]:
 
 def _rel(kind: str, ident: str, type_: str = "") -> dict[str, Any]:
     return {
-        "links": {"self": f"/v1/{PLURALS[kind]}/{ident}"},
+        "links": {"self": f"/v1/{PATHS[kind]}/{ident}"},
         "data": {"type": type_ or kind, "id": ident},
     }
 
@@ -237,7 +259,7 @@ def _resource(
         "id": "<<id>>",
         "attributes": attributes,
         "relationships": {"org": _org()} | relationships,
-        "links": {"self": f"/v1/{PLURALS[kind]}/<<id>>"},
+        "links": {"self": f"/v1/{PATHS[kind]}/<<id>>"},
     }
 
 
@@ -714,7 +736,158 @@ def _shortcuts() -> list[dict[str, Any]]:
     ]
 
 
+def _brands() -> list[dict[str, Any]]:
+    attributes = {"name": "Brand <<n>>", "default": False, "iconUrl": "https://img.example.com/b"}
+    stamps = _without(_stamps(), "deleted")
+    return [
+        _resource("brand", attributes | {"default": True} | _without(stamps, "modifiedAt"), {}),
+        _resource("brand", attributes | stamps, _authors()),
+    ]
+
+
+def _klasses() -> list[dict[str, Any]]:
+    rows = []
+    for status, name in (("enabled", "order"), ("existing_only", "return"), ("disabled", "visit")):
+        attributes: dict[str, Any] = {
+            "name": f"{name}-<<n>>",
+            "displayName": f"{name} <<n>>",
+            "icon": "box",
+            "color": "",
+            "appDisabled": False,
+            "status": status,
+            "mixins": ["assignable", "commentable"],
+            "s3DataUrl": None,
+            "createdAt": "<<created>>",
+            "updatedAt": "<<updated>>",
+        }
+        kobjects = {"links": {"self": f"/v1/klasses/{name}-<<n>>"}}
+        rows.append(_resource("klass", attributes, {"kobjects": kobjects}))
+    return rows
+
+
+def _kb_articles() -> list[dict[str, Any]]:
+    attributes: dict[str, Any] = {
+        "hash": "a<<n>>",
+        "title": "How to return order <<n>>",
+        "source": "kustomer",
+        "status": "published",
+        "scope": "public",
+        "publishedAt": "<<modified>>",
+        "tags": ["returns"],
+        "categories": [{"id": "5e00aa11bb22cc33dd44ee01", "position": 1}],
+        "knowledgeBases": [{"id": "5e00aa11bb22cc33dd44ee02", "featured": False}],
+        "metaKeywords": ["return"],
+        "langVersions": {"en_us": {"version": 3}},
+        "latestLangs": {"en_us": 3},
+    }
+    return [_resource("kb_article", attributes | _stamps(), _authors())]
+
+
+def _kb_categories() -> list[dict[str, Any]]:
+    attributes: dict[str, Any] = {
+        "hash": "c<<n>>",
+        "title": "Category <<n>>",
+        "published": True,
+        "positions": [],
+        "categoryPositions": ["5e00aa11bb22cc33dd44ee01"],
+        "root": False,
+        "langs": {"en_us": {"title": "Category <<n>>"}},
+    }
+    return [_resource("kb_category", attributes | _stamps(), _authors())]
+
+
+def _queues() -> list[dict[str, Any]]:
+    attributes: dict[str, Any] = {
+        "name": "QUEUE_<<n>>",
+        "displayName": "Queue <<n>>",
+        "description": "<<text>>",
+        "priority": 3,
+        "itemSize": 1,
+        "system": False,
+        "restrictTransfersByUsers": False,
+        "settings": {"overrideAssignment": False, "putBackItemsOnOffline": True},
+    }
+    return [_resource("queue", attributes | _stamps(), _authors())]
+
+
+def _role_groups() -> list[dict[str, Any]]:
+    attributes: dict[str, Any] = {
+        "name": "Permission set <<n>>",
+        "description": "<<text>>",
+        "display": True,
+        "system": False,
+        "roles": ["org.permission.customer.read"],
+    }
+    stamps = {"createdAt": "<<created>>", "updatedAt": "<<updated>>"}
+    return [_resource("role_group", attributes | stamps, {})]
+
+
+def _routing_statuses() -> list[dict[str, Any]]:
+    attributes: dict[str, Any] = {"name": "Lunch", "statusType": "unavailable", "system": False}
+    return [_resource("routing_status", attributes | _stamps(), _authors())]
+
+
+def _satisfactions() -> list[dict[str, Any]]:
+    attributes: dict[str, Any] = {
+        "name": "Survey <<n>>",
+        "formType": "csat",
+        "enabled": True,
+        "channel": "email",
+        "from": {"channel": "email", "account": "help@shop.example.com", "app": "postmark"},
+        "delayTime": 0,
+        "scale": {"options": 5, "type": "number", "labelLow": "Bad", "labelHigh": "Good"},
+        "questions": [],
+        "criteria": {"and": [], "or": []},
+        "createdAt": "<<created>>",
+        "updatedAt": "<<updated>>",
+        "modified": "<<modified>>",
+    }
+    row = _resource("satisfaction", attributes, _authors())
+    del row["links"]
+    return [row]
+
+
+def _snoozes() -> list[dict[str, Any]]:
+    shared = {"name": "Option <<n>>", "enabled": True} | _without(_stamps(), "deleted")
+    return [
+        _resource("snooze", shared | {"type": kind, "value": value}, _authors())
+        for kind, value in (
+            ("relative", 7_200_000),
+            ("dynamic", {"day": {"type": "tomorrow", "value": 1}, "time": "09:00"}),
+            ("absolute", 1_777_890_000_000),
+        )
+    ]
+
+
+def _sub_statuses() -> list[dict[str, Any]]:
+    shared = {"label": "Waiting <<n>>", "description": "<<text>>", "parentStatus": "open"}
+    return [
+        _resource("sub_status", shared | {"resourceType": kind} | _stamps(), _authors())
+        for kind in ("conversation", "kobject")
+    ]
+
+
+def _routing_settings() -> list[dict[str, Any]]:
+    attributes: dict[str, Any] = {"enabled": True, "workItemCapacity": 4, "externalQueues": []}
+    relationships = {
+        "team": _rel("team", "<<team>>"),
+        "queues": {"data": [{"type": "queue", "id": "5d00aa11bb22cc33dd44ee01"}]},
+    }
+    return [_resource("routing_settings", attributes | _stamps(), _authors() | relationships)]
+
+
 _RESOURCES = {
+    "brand": _brands,
+    "kb_article": _kb_articles,
+    "kb_category": _kb_categories,
+    "klass": _klasses,
+    "queue": _queues,
+    "role_group": _role_groups,
+    "routing_settings": _routing_settings,
+    "routing_status": _routing_statuses,
+    "satisfaction": _satisfactions,
+    "snooze": _snoozes,
+    "sub_status": _sub_statuses,
     "customer": _customers,
     "conversation": _conversations,
     "message": _messages,

@@ -19,8 +19,10 @@ from fake_vendor.data import (
     LIST_KINDS,
     LIST_PAGE_SIZES,
     ORG_ID,
+    PATHS,
     PLURALS,
     SEARCH_KINDS,
+    SETTING_KINDS,
     Record,
     grow,
     object_id,
@@ -40,7 +42,7 @@ from fake_vendor.wire import Reply, Request, json_reply, raw_reply
 
 DEMO_TOKEN = "kustomer-demo-token"
 
-_LIST_PATHS = {f"/v1/{PLURALS[kind]}": kind for kind in LIST_KINDS}
+_LIST_PATHS = {f"/v1/{PATHS[kind]}": kind for kind in (*LIST_KINDS, *SETTING_KINDS)}
 _CHILD_PATHS = {
     (PLURALS[parent], PLURALS[child]): name for name, (parent, child) in CHILD_LISTS.items()
 }
@@ -51,9 +53,18 @@ _SEARCHES = {
 }
 _OTHER_PATHS = {"/v1/auth/tokens/current": "token", "/v1/users/current": "me"}
 # What a fault can be put on.
-ENDPOINTS = (*_SEARCHES.values(), *LIST_KINDS, *CHILD_LISTS, *_OTHER_PATHS.values())
+ENDPOINTS = (
+    *_SEARCHES.values(),
+    *LIST_KINDS,
+    *SETTING_KINDS,
+    *CHILD_LISTS,
+    *_OTHER_PATHS.values(),
+)
 _BODY_MAX = 100_000
 _DAY_MS = 86_400_000
+
+
+_LISTED = frozenset({*LIST_KINDS, *SETTING_KINDS, *CHILD_LISTS})
 
 
 @dataclass(frozen=True)
@@ -122,6 +133,7 @@ class Kustomer:
         rows: int | Mapping[str, int] = 200,
         *,
         list_rows: int | Mapping[str, int] = 25,
+        setting_rows: int | Mapping[str, int] = 3,
         seed: int = 7,
         years: float = 3,
         ties: tuple[int, ...] = (),
@@ -129,7 +141,7 @@ class Kustomer:
         switches: KustomerSwitches | None = None,
         clock: Clock | None = None,
     ) -> None:
-        """Make an org with so many rows per search context and per list.
+        """Make an org with so many rows per search context, per list and per list of settings.
 
         A mapping is keyed by singular kind ("customer", "tag"); a kind it leaves out has no rows.
         `years` is how far back updatedAt reaches, `ties` the sizes of groups of rows that share
@@ -143,7 +155,12 @@ class Kustomer:
         self._random = Random(f"{seed}/behaviour")
         now_ms = self.clock.ms()
         self._truth: dict[str, dict[str, Record]] = {}
-        for kinds, counts in ((SEARCH_KINDS, rows), (LIST_KINDS, list_rows)):
+        groups_of_kinds = (
+            (SEARCH_KINDS, rows),
+            (LIST_KINDS, list_rows),
+            (SETTING_KINDS, setting_rows),
+        )
+        for kinds, counts in groups_of_kinds:
             if not isinstance(counts, int) and (unknown := sorted(counts.keys() - set(kinds))):
                 raise ValueError(f"no such kind: {', '.join(unknown)}; there are {kinds}")
             for kind in kinds:
@@ -152,7 +169,7 @@ class Kustomer:
                 grown = grow(kind, count, seed=seed, now_ms=now_ms, years=years, ties=groups)
                 self._truth[kind] = {record.id: record for record in grown}
         self._ids = {kind: list(records) for kind, records in self._truth.items()}
-        for kind in LIST_KINDS:
+        for kind in (*LIST_KINDS, *SETTING_KINDS):
             by_creation = sorted(self._truth[kind].values(), key=lambda one: one.created_ms)
             self._truth[kind] = {record.id: record for record in by_creation}
         self._indexes = {kind: Index(self._truth[kind].values()) for kind in SEARCH_KINDS}
@@ -323,7 +340,7 @@ class Kustomer:
             reply = self._error(int(fault), "internal_error", "Something went wrong")
         elif trace.endpoint in ("search", "archive_search"):
             reply = self._search(request, path, trace, fault)
-        elif trace.endpoint in LIST_KINDS or trace.endpoint in CHILD_LISTS:
+        elif trace.endpoint in _LISTED:
             reply = self._list(request, path, trace, fault)
         else:
             reply = self._whoami(trace.endpoint)
@@ -490,9 +507,10 @@ class Kustomer:
                 return self._error(404, "not_found", "Not found")
             everything = self.children(trace.endpoint, parent_id)
         else:
-            everything = list(self._truth[trace.endpoint].values())
+            everything = self._listed(trace.endpoint, request.params)
         rows = everything[(page - 1) * size : page * size]
         trace.page, trace.page_size, trace.rows = page, size, len(rows)
+        trace.criteria = dict(request.params)
         meta = {"pageSize": size, "page": page}
         if self.switches.list_total:
             meta["total"] = len(everything)
@@ -503,6 +521,16 @@ class Kustomer:
             "next": _link(path, page + 1, size) if page * size < len(everything) else None,
         }
         return _envelope(meta, self._shown(rows), links, fault)
+
+    def _listed(self, kind: str, params: Mapping[str, str]) -> list[Record]:
+        """Return the rows of a list, as its parameters choose them."""
+        rows = list(self._truth[kind].values())
+        if kind == "klass":
+            status = params.get("status", "enabled")
+            return [row for row in rows if row.attribute("status") == status]
+        if kind == "sub_status" and (wanted := params.get("resourceType")):
+            return [row for row in rows if row.attribute("resourceType") == wanted]
+        return rows
 
     def _whoami(self, endpoint: str) -> Reply:
         roles = ["org.permission.search.create", "org.permission.user.read"]

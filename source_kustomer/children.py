@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import ClassVar
 
+import requests
 from airbyte_cdk.models import SyncMode
 
 from http_source.columns import Row
 from http_source.stream import RowBatch
-from source_kustomer.client import NotThereError, Resource
+from source_kustomer.client import ListRefusedError, Resource
 from source_kustomer.context import KustomerContext
 from source_kustomer.lists import ListReader
 from source_kustomer.rows import camel_case
@@ -95,7 +96,9 @@ class ChildStream(KustomerStream, ABC):
         reader = ListReader(self.name, self.client, endpoint, self.page_size)
         try:
             return list(reader.read())
-        except NotThereError:
+        except ListRefusedError as refused:
+            if refused.status != requests.codes.not_found:
+                raise
             gone.count += 1
             return []
 

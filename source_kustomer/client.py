@@ -7,7 +7,7 @@ with its evidence in docs/vendors/kustomer.md.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -129,29 +129,36 @@ class KustomerClient(VendorClient):
             raise self._explain_search_error(refused, archive=archive) from None
 
     def list_page(
-        self, endpoint: str, token: Mapping[str, str], *, any_size: bool = False
+        self,
+        endpoint: str,
+        token: Mapping[str, str],
+        *,
+        any_size: bool = False,
+        check: Callable[[Resource], object] | None = None,
     ) -> ListPage | None:
         """A page of a list; None for one behind the first that is not there (404).
 
         `GET /v1/<endpoint>`, with the page token `{"page": ..., "pageSize": ...}` as its query.
-        Raises PageTooLargeError unless `any_size`, and an AirbyteTracedException.
+        `check` may raise BrokenBodyError for a resource. Raises PageTooLargeError unless
+        `any_size`, and an AirbyteTracedException, which is a ListRefusedError if nothing explains
+        the refusal.
         """
         try:
             return self.fetch(
                 "GET",
                 endpoint,
-                partial(validate_list_page, token),
+                partial(validate_list_page, token, check),
                 params=token,
                 bucket=LISTS,
                 max_bytes=None if any_size else _MAX_LIST_BYTES,
             )
         except RefusedError as refused:
-            is_not_there = refused.status == requests.codes.not_found
-            if is_not_there and token.get("page", "1") != "1":
+            is_first = token.get("page", "1") == "1"
+            if refused.status == requests.codes.not_found and not is_first:
                 return None
             error = self.explain_error(refused)
-            if is_not_there and error.failure_type is FailureType.system_error:
-                raise NotThereError(error.internal_message, error.message) from None
+            if error.failure_type is FailureType.system_error:
+                raise ListRefusedError(refused) from None
             raise error from None
 
     def page_token(self, endpoint: str, link: str) -> dict[str, str]:
@@ -234,8 +241,15 @@ class KustomerClient(VendorClient):
         )
 
 
-class NotThereError(AirbyteTracedException):
-    """A list is not there (404). If it is a list of children, their parent is gone."""
+class ListRefusedError(AirbyteTracedException):
+    """A list is refused with a `status` that neither key nor plan explains.
+
+    404 means of a list of children that their parent is gone.
+    """
+
+    def __init__(self, refused: RefusedError) -> None:
+        super().__init__(str(refused), str(refused), FailureType.system_error)
+        self.status = refused.status
 
 
 def _bounds(subject: SearchSubject, query: Query) -> list[tuple[str, str, EpochMs]]:
@@ -349,7 +363,9 @@ def _tiebreak(subject: SearchSubject, record: Record) -> EpochMs | None:
         raise BrokenBodyError(msg) from None
 
 
-def validate_list_page(token: Mapping[str, str], content: bytes) -> ListPage:
+def validate_list_page(
+    token: Mapping[str, str], check: Callable[[Resource], object] | None, content: bytes
+) -> ListPage:
     """A page of a list whose further parts, where they are there, have the expected shapes."""
     body = parse_body(content)
     resources = _resources(body)
@@ -369,8 +385,9 @@ def validate_list_page(token: Mapping[str, str], content: bytes) -> ListPage:
         if page.total > before:
             msg = f"expected rows from number {before + 1} on of the {page.total} that it counts"
             raise BrokenBodyError(msg)
-    for resource in resources:
-        updated_at(resource)
+    if check is not None:
+        for resource in resources:
+            check(resource)
     return page
 
 

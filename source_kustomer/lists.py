@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from abc import ABC
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from typing import ClassVar
 
+import requests
 from airbyte_cdk.models import SyncMode
 
 from http_source.body import PageTooLargeError
@@ -16,7 +18,13 @@ from http_source.columns import Row
 from http_source.errors import system_error, transient_error
 from http_source.retry import pause
 from http_source.stream import RowBatch
-from source_kustomer.client import KustomerClient, ListPage, Resource, updated_at
+from source_kustomer.client import (
+    KustomerClient,
+    ListPage,
+    ListRefusedError,
+    Resource,
+    updated_at,
+)
 from source_kustomer.context import KustomerContext
 from source_kustomer.state import Bookmark
 from source_kustomer.stream import PREFETCH_VALID_SECONDS, KustomerStream
@@ -32,8 +40,6 @@ _MAX_FETCHES_AGAIN = 2
 _PAGES_AT_ONCE = 4
 
 PageToken = Mapping[str, str]
-# Fetches the page of each token, in their order.
-FetchPages = Callable[[Sequence[PageToken]], Iterable[ListPage]]
 
 
 class ListStream(KustomerStream, ABC):
@@ -48,15 +54,21 @@ class ListStream(KustomerStream, ABC):
 
     def __init__(self, context: KustomerContext) -> None:
         super().__init__(context)
-        self._reader = ListReader(
-            self.name, self.client, self.endpoint, self.page_size, self._fetch_at_once
+        self._reader = self._make_reader({})
+
+    def _make_reader(self, params: Mapping[str, str]) -> ListReader:
+        return ListReader(
+            self.name,
+            self.client,
+            self.endpoint,
+            self.page_size,
+            params=params,
+            check=self.check,
+            pool=self._pool,
         )
 
-    def _fetch_at_once(self, tokens: Sequence[PageToken]) -> Iterable[ListPage]:
-        for start in range(0, len(tokens), _PAGES_AT_ONCE):
-            yield from self._pool.map(
-                self._reader.fetch_page, tokens[start : start + _PAGES_AT_ONCE]
-            )
+    def check(self, resource: Resource) -> None:
+        """Raise BrokenBodyError for a resource that the stream cannot read. For override."""
 
     def prefetch(self, sync_mode: SyncMode) -> None:
         """Fetch the first page now."""
@@ -78,12 +90,35 @@ class FullRefreshListStream(ListStream, ABC):
 
     # A list has no place at which a later sync could resume it.
     is_resumable = False
+    # Further lists of the same endpoint, such as `{"status": "disabled"}`. Each row is emitted
+    # once. If `are_variants_needed` is false, some of them may be refused with 400: nobody has seen
+    # whether Kustomer knows the parameter.
+    variants: ClassVar[Sequence[Mapping[str, str]]] = ()
+    are_variants_needed: ClassVar[bool] = True
 
     def read_batches(self, sync_mode: SyncMode) -> Iterator[RowBatch]:
         """Every row once. The state says nothing, as the CDK's does for such streams."""
-        resources = self._reader.read(self._beginning().page)
-        yield RowBatch(map(self.rows.make, resources))
+        yield RowBatch(self._rows())
         yield RowBatch((), dict(NO_CURSOR_STATE))
+
+    def _rows(self) -> Iterator[Row]:
+        first = self._beginning().page
+        reads = [self._reader.read(first)]
+        reads += [self._make_reader(params).read() for params in self.variants]
+        seen: set[str] = set()
+        refused: list[ListRefusedError] = []
+        for resources in reads:
+            try:
+                for resource in resources:
+                    if resource["id"] not in seen:
+                        seen.add(resource["id"])
+                        yield self.rows.make(resource)
+            except ListRefusedError as error:
+                if self.are_variants_needed or error.status != requests.codes.bad_request:
+                    raise
+                refused.append(error)
+        if len(refused) == len(reads):
+            raise refused[0]
 
 
 class IncrementalListStream(ListStream, ABC):
@@ -105,6 +140,10 @@ class IncrementalListStream(ListStream, ABC):
         elapsed = int((time.monotonic() - beginning.at) * 1000)
         began = min(beginning.now, self._clock.now() - elapsed)
         yield RowBatch((), Bookmark(max(began - INDEX_LAG, lower)).as_state())
+
+    def check(self, resource: Resource) -> None:
+        """Its `updated_at` must be a moment, or absent."""
+        updated_at(resource)
 
     def _rows(self, first: Future[ListPage], lower: EpochMs) -> Iterator[Row]:
         for resource in self._reader.read(first):
@@ -131,15 +170,23 @@ class ListReader:
         client: KustomerClient,
         endpoint: str,
         page_size: int,
-        fetch_pages: FetchPages | None = None,
+        *,
+        params: Mapping[str, str] | None = None,
+        check: Callable[[Resource], object] | None = None,
+        pool: Executor | None = None,
     ) -> None:
-        """`stream` is for messages. Without `fetch_pages`, one page is fetched after the other."""
+        """`stream` is for messages, `params` go with each request; for `check` see `list_page`.
+
+        Without a `pool`, one page is fetched after the other. A task of the pool must have none.
+        """
         self._stream = stream
         self._client = client
         self._endpoint = endpoint
         # Rows to ask for: fewer than the largest page has if they are large.
         self._size = page_size
-        self._fetch_pages = fetch_pages or self._fetch_in_turn
+        self._params = dict(params or {})
+        self._check = check
+        self._pool = pool
 
     def fetch_first(self) -> ListPage:
         """The first page of the list. Raises PageTooLargeError."""
@@ -149,15 +196,21 @@ class ListReader:
         """A page of the list. One that is not there has no rows. Raises PageTooLargeError."""
         return self._fetch(token) or ListPage(())
 
-    def _fetch_in_turn(self, tokens: Sequence[PageToken]) -> Iterable[ListPage]:
-        return map(self.fetch_page, tokens)
+    def _fetch_pages(self, tokens: Sequence[PageToken]) -> Iterator[ListPage]:
+        if self._pool is None:
+            yield from map(self.fetch_page, tokens)
+            return
+        for start in range(0, len(tokens), _PAGES_AT_ONCE):
+            yield from self._pool.map(self.fetch_page, tokens[start : start + _PAGES_AT_ONCE])
 
     def _fetch(self, token: PageToken) -> ListPage | None:
         # The vendor may have other sizes in its links, or heed none.
-        return self._client.list_page(self._endpoint, token, any_size=self._size == 1)
+        return self._client.list_page(
+            self._endpoint, token, any_size=self._size == 1, check=self._check
+        )
 
     def _first_token(self) -> dict[str, str]:
-        return {"page": "1", "pageSize": str(self._size)}
+        return {**self._params, "page": "1", "pageSize": str(self._size)}
 
     def read(self, first: Future[ListPage] | None = None) -> Iterator[Resource]:
         """Every resource once. `first` is the first page, if it was fetched ahead.
@@ -253,7 +306,8 @@ class ListReader:
             if page.link is None:
                 token = {**token, "page": str(len(followed) + 1)}
             else:
-                token = self._client.page_token(self._endpoint, page.link)
+                # A link may leave out what the list was asked for.
+                token = self._params | self._client.page_token(self._endpoint, page.link)
         raise system_error(f"Stream {self._stream}: Kustomer repeated the next link to {token}.")
 
     def _fetch_again(self, token: PageToken, page: ListPage) -> ListPage:

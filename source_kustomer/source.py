@@ -22,13 +22,24 @@ from source_kustomer.context import KustomerContext
 from source_kustomer.state import state_messages, unread
 from source_kustomer.stream import KustomerStream
 from source_kustomer.streams import (
+    Brands,
     Conversations,
     Customers,
+    KbArticles,
+    KbCategories,
+    Klasses,
     Kobjects,
     Messages,
     Notes,
+    Queues,
+    RoleGroups,
+    RoutingStatuses,
+    SatisfactionForms,
     Shortcuts,
+    Snoozes,
+    SubStatuses,
     Tags,
+    TeamRoutingSettings,
     Teams,
     Users,
 )
@@ -43,6 +54,17 @@ STREAMS: tuple[type[KustomerStream], ...] = (
     Tags,
     Teams,
     Users,
+    Brands,
+    KbArticles,
+    KbCategories,
+    Klasses,
+    Queues,
+    RoleGroups,
+    RoutingStatuses,
+    SatisfactionForms,
+    Snoozes,
+    SubStatuses,
+    TeamRoutingSettings,
 )
 
 

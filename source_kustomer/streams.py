@@ -1,6 +1,6 @@
 """The nine streams of Kustomer, as facts."""
 
-from source_kustomer.lists import IncrementalListStream
+from source_kustomer.lists import FullRefreshListStream, IncrementalListStream
 from source_kustomer.search import SearchStream
 
 
@@ -72,3 +72,113 @@ class Users(IncrementalListStream):
     endpoint = "users"
     page_size = 500
     role = "org.permission.user.read (or org.user.read)"
+
+
+class Brands(FullRefreshListStream):
+    """A brand under which an organisation writes. https://developer.kustomer.com/api/core-resources
+
+    The default brand is among them.
+    """
+
+    name = "brands"
+    endpoint = "brands"
+    role = "org.permission.brand.read (or org.user.brand.read)"
+
+
+class Klasses(FullRefreshListStream):
+    """A kind of custom object. https://developer.kustomer.com/api/core-resources
+
+    The list shows those with the status "enabled", if no status is asked for.
+    """
+
+    name = "klasses"
+    endpoint = "klasses"
+    role = "org.permission.klass.read (or org.user.klass.read)"
+    variants = ({"status": "existing_only"}, {"status": "disabled"})
+
+
+class KbArticles(FullRefreshListStream):
+    """An article of the knowledge base. https://developer.kustomer.com/api/knowledge-base
+
+    Its text is in its versions, one series for each language, which this list does not hold.
+    """
+
+    name = "kb_articles"
+    endpoint = "kb/articles"
+    role = "org.permission.kb.read (or org.admin.kb)"
+
+
+class KbCategories(FullRefreshListStream):
+    """A category of the knowledge base. https://developer.kustomer.com/api/knowledge-base"""
+
+    name = "kb_categories"
+    endpoint = "kb/categories"
+    role = "org.permission.kb.read (or org.admin.kb)"
+
+
+class Queues(FullRefreshListStream):
+    """A queue of routing. https://developer.kustomer.com/api/queues-and-routing/get-queues"""
+
+    name = "queues"
+    endpoint = "routing/queues"
+    role = "org.permission.queue.read (or org.permission.routing.read, org.user.routing.read)"
+
+
+class RoleGroups(FullRefreshListStream):
+    """A permission set. https://developer.kustomer.com/api/access-management"""
+
+    name = "role_groups"
+    endpoint = "role-groups"
+    role = "org.permission.role_group.read"
+
+
+class RoutingStatuses(FullRefreshListStream):
+    """A status that an agent can have. https://developer.kustomer.com/api/queues-and-routing"""
+
+    name = "routing_statuses"
+    endpoint = "routing/statuses"
+    role = "org.permission.routing_status.read (or org.permission.routing.read)"
+
+
+class SatisfactionForms(FullRefreshListStream):
+    """A survey, not an answer to one. https://developer.kustomer.com/api/core-resources
+
+    Answers are in `satisfaction_level` of conversations.
+    """
+
+    name = "satisfaction_forms"
+    endpoint = "satisfaction"
+    role = "org.permission.satisfaction.read (or org.user.satisfaction.read)"
+
+
+class Snoozes(FullRefreshListStream):
+    """An option for how long to snooze. https://developer.kustomer.com/api
+
+    These are the options of the menu, not conversations that are snoozed.
+    """
+
+    name = "snoozes"
+    endpoint = "snoozes"
+    role = "org.permission.snooze.read"
+
+
+class SubStatuses(FullRefreshListStream):
+    """A finer status of conversations or custom objects. https://developer.kustomer.com/api
+
+    Kustomer's page speaks of the sub-statuses "for a specific resource type". It is not known
+    whether, and by which parameter, the type must be named.
+    """
+
+    name = "sub_statuses"
+    endpoint = "sub-statuses"
+    role = "org.permission.sub_status.read (or org.permission.conversation.read)"
+    variants = ({"resourceType": "conversation"}, {"resourceType": "kobject"})
+    are_variants_needed = False
+
+
+class TeamRoutingSettings(FullRefreshListStream):
+    """How work is routed to a team. https://developer.kustomer.com/api/queues-and-routing"""
+
+    name = "team_routing_settings"
+    endpoint = "routing/settings"
+    role = "org.permission.routing.read (or org.user.routing.read)"

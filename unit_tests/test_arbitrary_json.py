@@ -23,7 +23,7 @@ from http_source.retry_after import wait_hint
 from source_courier import SourceCourier
 from source_courier.client import validate_page
 from source_kustomer import SourceKustomer
-from source_kustomer.client import validate_list_page, validate_search_page
+from source_kustomer.client import updated_at, validate_list_page, validate_search_page
 from source_kustomer.paging import Query
 from source_kustomer.rows import flatten
 from source_kustomer.search import SearchStream
@@ -153,7 +153,7 @@ def validate(stream, body):
         return validate_page(stream._envelope, content)
     if isinstance(stream, SearchStream):
         return validate_search_page(stream._subject, Query(0, None), body, len(content))
-    return validate_list_page({"page": "1", "pageSize": "500"}, content)
+    return validate_list_page({"page": "1", "pageSize": "500"}, updated_at, content)
 
 
 @often

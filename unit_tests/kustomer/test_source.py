@@ -37,6 +37,19 @@ STREAMS = {
     "teams",
     "users",
 }
+SETTINGS = {
+    "brands",
+    "kb_articles",
+    "kb_categories",
+    "klasses",
+    "queues",
+    "role_groups",
+    "routing_statuses",
+    "satisfaction_forms",
+    "snoozes",
+    "sub_statuses",
+    "team_routing_settings",
+}
 
 
 def config(token="kustomer-demo-token", **more):
@@ -294,11 +307,13 @@ def test_lists_are_read_when_only_the_right_to_search_is_missing(org, sync):
 # Spec and discover
 
 
-def test_discover_offers_nine_streams_in_both_modes_when_asked(requests_mock):
+def test_discover_offers_every_stream_in_its_modes_when_asked(requests_mock):
     output = entrypoint_wrapper.discover(SourceKustomer(), config())
     found = {stream.name: stream for stream in output.catalog.catalog.streams}
-    assert set(found) == STREAMS
-    for stream in found.values():
+    assert set(found) == STREAMS | SETTINGS
+    for name in SETTINGS:
+        assert [mode.value for mode in found[name].supported_sync_modes] == ["full_refresh"]
+    for stream in map(found.get, STREAMS):
         modes = {mode.value for mode in stream.supported_sync_modes}
         assert modes == {"full_refresh", "incremental"}
         assert stream.default_cursor_field == ["updated_at"]
