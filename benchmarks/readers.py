@@ -12,11 +12,11 @@ from typing import Any
 import orjson
 import requests
 
-from fake_vendor.data import LIST_KINDS, SEARCH_KINDS
+from fake_vendor.data import LIST_KINDS
 
 Rows = list[dict[str, Any]]
 
-CONTEXTS = tuple(sorted(SEARCH_KINDS))
+CONTEXTS = ("conversation", "customer", "kobject", "message", "note")
 LISTS = tuple(sorted(LIST_KINDS))
 TOKEN = "kustomer-demo-token"
 

@@ -110,7 +110,7 @@ class Bench:
     @contextmanager
     def kustomer(self, rows: dict[str, int], list_rows: int, *options: str) -> Iterator[Vendor]:
         """A Kustomer with so many rows."""
-        spelled = ",".join(f"{name}={count}" for name, count in rows.items())
+        spelled = ",".join(["0", *(f"{name}={count}" for name, count in rows.items())])
         arguments = ["--ready-file", "{ready}", "--years", _YEARS, "--courier-rows", "0"]
         arguments += ["--rows", spelled, "--list-rows", str(list_rows), *options]
         with serving(self.place, "fake_vendor", *arguments) as vendor:

@@ -17,7 +17,10 @@ import orjson
 
 from fake_vendor.clock import iso
 
-SEARCH_KINDS = ("customer", "conversation", "message", "note", "kobject")
+SEARCH_KINDS = (
+    *("customer", "conversation", "message", "note", "kobject"),
+    *("company", "conversation_time", "work_session"),
+)
 # The largest page of each list. Documented: 500 for users and teams, 100 for most other lists.
 LIST_PAGE_SIZES = {"user": 500, "team": 500, "tag": 100, "shortcut": 100}
 LIST_KINDS = tuple(LIST_PAGE_SIZES)
@@ -41,7 +44,10 @@ KINDS = SEARCH_KINDS + LIST_KINDS + SETTING_KINDS
 PLURALS = {kind: f"{kind}s" for kind in KINDS} | {
     kind: name for kind, (name, _) in SETTINGS.items()
 }
+PLURALS["company"] = "companies"
 PATHS = PLURALS | {kind: path for kind, (_, path) in SETTINGS.items()}
+# Kinds that are searched, and listed whole as well.
+SEARCHED_LISTS = {"companies": "company", "routing/work-sessions": "work_session"}
 # Lists below a parent, by the kinds of parent and child: GET /v1/conversations/{id}/messages.
 CHILD_LISTS = {"conversation_message": ("conversation", "message")}
 
@@ -876,7 +882,69 @@ def _routing_settings() -> list[dict[str, Any]]:
     return [_resource("routing_settings", attributes | _stamps(), _authors() | relationships)]
 
 
+def _companies() -> list[dict[str, Any]]:
+    attributes: dict[str, Any] = {
+        "name": "<<last>> & Co",
+        "externalId": "company-<<n>>",
+        "emails": [{"type": "work", "email": "<<mail>>", "verified": False}],
+        "phones": [],
+        "domains": [{"domain": "company-<<n>>.example.com"}],
+        "locations": [{"type": "work", "address": "12 Long Street, Leeds", "latitude": 53.8}],
+        "employeeCount": "<<n:count>>",
+        "tags": ["<<tag>>"],
+        "custom": {"contractNum": "<<n:amount>>", "tierStr": "gold"},
+        "defaultLang": "en_us",
+        "rev": "<<n:rev>>",
+        "roleGroupVersions": [],
+    }
+    return [_resource("company", attributes | _stamps(), _authors())]
+
+
+def _conversation_times() -> list[dict[str, Any]]:
+    attributes: dict[str, Any] = {
+        "createdAt": "<<created>>",
+        "handleAt": "<<created>>",
+        "handleTime": "<<n:size>>",
+        "channels": ["<<channel>>"],
+        "assignedUsers": ["<<user>>"],
+        "assignedTeams": [],
+        "createdByTeams": ["<<team>>"],
+    }
+    relationships = {
+        "customer": _rel("customer", "<<customer>>"),
+        "conversation": _rel("conversation", "<<conversation>>"),
+        "createdBy": _rel("user", "<<user>>"),
+    }
+    return [_resource("conversation_time", attributes, relationships)]
+
+
+def _work_sessions() -> list[dict[str, Any]]:
+    attributes: dict[str, Any] = {
+        "routable": True,
+        "active": False,
+        "statusType": "offline",
+        "workItemCount": 0,
+        "signedInAt": "<<created>>",
+        "signedOutAt": "<<modified>>",
+        "capacity": [{"priority": 1, "limit": 4, "remaining": 4, "id": None}],
+        "handledItemCount": "<<n:count>>",
+        "rev": "<<n:rev>>",
+        "totalAvailable": {"statusAt": "<<modified>>", "time": "<<n:size>>", "businessTime": 0},
+        "totalTimeByStatus": {"5d00aa11bb22cc33dd44ee01": {"time": "<<n:size>>"}},
+        "lastRevision": {"handledItemCount": 2},
+    }
+    relationships = {
+        "user": _rel("user", "<<user>>"),
+        "team": _rel("team", "<<team>>"),
+        "lastRevision": {"data": {"type": "work_session_revision", "id": "<<message>>"}},
+    }
+    return [_resource("work_session", attributes | _stamps(), _authors() | relationships)]
+
+
 _RESOURCES = {
+    "company": _companies,
+    "conversation_time": _conversation_times,
+    "work_session": _work_sessions,
     "brand": _brands,
     "kb_article": _kb_articles,
     "kb_category": _kb_categories,

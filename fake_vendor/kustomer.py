@@ -22,6 +22,7 @@ from fake_vendor.data import (
     PATHS,
     PLURALS,
     SEARCH_KINDS,
+    SEARCHED_LISTS,
     SETTING_KINDS,
     Record,
     grow,
@@ -36,13 +37,14 @@ from fake_vendor.limits import (
     WindowKind,
     spell_reset,
 )
-from fake_vendor.search import FAR_MS, BadQueryError, Index, read_query
+from fake_vendor.search import FAR_MS, BadQueryError, Index, Undocumented, read_query
 from fake_vendor.switches import switched
 from fake_vendor.wire import Reply, Request, json_reply, raw_reply
 
 DEMO_TOKEN = "kustomer-demo-token"
 
 _LIST_PATHS = {f"/v1/{PATHS[kind]}": kind for kind in (*LIST_KINDS, *SETTING_KINDS)}
+_LIST_PATHS |= {f"/v1/{path}": kind for path, kind in SEARCHED_LISTS.items()}
 _CHILD_PATHS = {
     (PLURALS[parent], PLURALS[child]): name for name, (parent, child) in CHILD_LISTS.items()
 }
@@ -57,6 +59,7 @@ ENDPOINTS = (
     *_SEARCHES.values(),
     *LIST_KINDS,
     *SETTING_KINDS,
+    *SEARCHED_LISTS.values(),
     *CHILD_LISTS,
     *_OTHER_PATHS.values(),
 )
@@ -64,7 +67,7 @@ _BODY_MAX = 100_000
 _DAY_MS = 86_400_000
 
 
-_LISTED = frozenset({*LIST_KINDS, *SETTING_KINDS, *CHILD_LISTS})
+_LISTED = frozenset({*LIST_KINDS, *SETTING_KINDS, *CHILD_LISTS, *SEARCHED_LISTS.values()})
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,8 @@ class KustomerSwitches:
     archive_scope: Literal["old", "all"] = "old"
     tie_order: Literal["stable", "shuffled"] = "stable"
     second_sort_key: bool = False
+    # What becomes of attributes that are searched by, but are not documented.
+    undocumented: Undocumented = "heeded"
     # Size. Text added to every row, and the bytes at which a page is cut short, whatever was asked.
     row_bytes: int = 0
     page_bytes: int | None = None
@@ -408,7 +413,7 @@ class Kustomer:
         if len(request.body) > _BODY_MAX:
             return self._error(413, "request_too_large", "Request body is over 100 kB")
         try:
-            query = read_query(request.body, archive=archive)
+            query = read_query(request.body, archive=archive, undocumented=switches.undocumented)
             page, size = _paging(request, switches.page_size_max)
         except BadQueryError as error:
             return self._error(400, "bad_request", str(error))

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from operator import attrgetter
 from random import Random
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import orjson
@@ -44,12 +44,24 @@ _ATTRIBUTES = {
     "message": _COMMON | {"sent_at"},
     "note": _COMMON | {"modified_at", "deleted"},
     "kobject": _COMMON,
+    "company": frozenset(("id",)),
+    "conversation_time": frozenset(("id", "created_at")),
+    "work_session": frozenset(("id",)),
 }
+# What readers in production search by, although it is not documented. The switch `undocumented`
+# says what becomes of these.
+_UNDOCUMENTED = {
+    "company": frozenset(("updated_at", "created_at")),
+    "conversation_time": frozenset(("created_at",)),
+    "work_session": frozenset(("updated_at", "created_at")),
+}
+Undocumented = Literal["heeded", "refused", "ignored", "empty"]
 _ARCHIVE_ATTRIBUTES = {
     "customer": _COMMON | {"deleted"},
     "conversation": _COMMON | {"deleted"},
     "message": _COMMON,
     "kobject": _COMMON,
+    "company": _COMMON,
 }
 
 Test = Callable[[Record], bool]
@@ -73,7 +85,7 @@ class Query:
     criteria: Mapping[str, Any]
 
 
-def read_query(body: bytes, *, archive: bool) -> Query:
+def read_query(body: bytes, *, archive: bool, undocumented: Undocumented = "heeded") -> Query:
     """Check a search body; raise BadQueryError for anything the vendor's specification forbids."""
     try:
         asked = orjson.loads(body) if body else {}
@@ -91,7 +103,14 @@ def read_query(body: bytes, *, archive: bool) -> Query:
     include_deleted = asked.get("includeDeleted", False)
     if not isinstance(include_deleted, bool):
         raise BadQueryError("includeDeleted should be boolean")
-    reader = _Reader(context, attributes[context], _zone(asked.get("timeZone", "GMT")))
+    secret = frozenset[str]() if archive else _UNDOCUMENTED.get(context, frozenset())
+    if undocumented == "empty" and _mentions(asked, context, secret):
+        return Query(context, False, 0, 0, (), (), {})
+    if undocumented == "ignored":
+        asked = _without_attributes(asked, context, secret)
+    names = attributes[context] | (secret if undocumented == "heeded" else frozenset())
+    names -= secret if undocumented == "refused" else frozenset()
+    reader = _Reader(context, names, _zone(asked.get("timeZone", "GMT")))
     low, high = -FAR_MS, FAR_MS
     tests: list[Test] = []
     for field, operator, value in reader.criteria("and", asked.get("and", [])):
@@ -111,6 +130,25 @@ def read_query(body: bytes, *, archive: bool) -> Query:
     sort = tuple(reader.sort(asked.get("sort", [])))
     criteria = {key: asked[key] for key in ("and", "or", "not") if key in asked}
     return Query(context, include_deleted, low, high, tuple(tests), sort, criteria)
+
+
+def _mentions(asked: Mapping[str, Any], context: str, names: frozenset[str]) -> bool:
+    """Return whether a criterion or sort of a body is on one of the attributes."""
+    clauses = [item for name in ("and", "or", "not", "sort") for item in asked.get(name, [])]
+    return any(f"{context}_{name}" in item for item in clauses for name in names)
+
+
+def _without_attributes(
+    asked: Mapping[str, Any], context: str, names: frozenset[str]
+) -> dict[str, Any]:
+    """Return the body as one reads it who knows nothing of these attributes."""
+    spelled = {f"{context}_{name}" for name in names}
+    return {
+        key: [item for item in value if not spelled & item.keys()]
+        if key in ("and", "or", "not", "sort")
+        else value
+        for key, value in asked.items()
+    }
 
 
 class Index:

@@ -57,11 +57,19 @@ _LINK = re.compile(r"(/|https?://)\S*", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class SearchSubject:
-    """Which records a search is about, and the attributes that order them and part their ties."""
+    """Which records a search is about, and the attributes that order them and part their ties.
+
+    `is_guarded` if Kustomer does not document the cursor attribute for its normal search.
+    """
 
     context: str
     cursor: str = "updated_at"
     tiebreak: str = "created_at"
+    is_guarded: bool = False
+
+
+class AttributeNotHeededError(Exception):
+    """A search refuses or ignores an attribute that Kustomer does not document."""
 
 
 @dataclass(frozen=True)
@@ -100,15 +108,22 @@ class KustomerClient(VendorClient):
     def search(self, subject: SearchSubject, query: Query, *, archive: bool) -> Page | None:
         """A page of the normal search or of the archive's; None for a page that is not served.
 
-        `POST /v1/customers/search`. Raises PageTooLargeError, and an AirbyteTracedException.
+        `POST /v1/customers/search`. Raises PageTooLargeError, and an AirbyteTracedException; of a
+        guarded subject AttributeNotHeededError.
         """
         is_single = query.size == 1
+        is_guarded = subject.is_guarded and not archive
 
         def accept(content: bytes) -> Page:
             heavy = weight(content)
             if heavy > _MAX_SEARCH_WEIGHT and not is_single:
                 raise PageTooLargeError
-            return validate_search_page(subject, query, parse_body(content), heavy)
+            try:
+                return validate_search_page(subject, query, parse_body(content), heavy)
+            except NotAsAskedError as error:
+                if is_guarded:
+                    raise AttributeNotHeededError(str(error)) from None
+                raise
 
         try:
             return self.fetch(
@@ -126,7 +141,49 @@ class KustomerClient(VendorClient):
                 # Kustomer's links promise pages that it answers with 404, as its public readers
                 # found.
                 return None
+            if is_guarded and refused.status == requests.codes.bad_request:
+                raise AttributeNotHeededError(f"HTTP 400: {refused.text}") from None
             raise self._explain_search_error(refused, archive=archive) from None
+
+    def count(
+        self, subject: SearchSubject, lower: EpochMs | None = None, upper: EpochMs | None = None
+    ) -> int:
+        """How many records the normal search counts; without bounds it names no attribute.
+
+        Raises AttributeNotHeededError if it refuses, or tells no count.
+        """
+        bounds = [
+            {f"{subject.context}_{subject.cursor}": {operator: format_instant(bound)}}
+            for operator, bound in (("gte", lower), ("lt", upper))
+            if bound is not None
+        ]
+        body: dict[str, Any] = {"queryContext": subject.context}
+        if bounds:
+            body["and"] = bounds
+        if self._include_deleted:
+            body["includeDeleted"] = True
+
+        def accept(content: bytes) -> int | None:
+            answer = parse_body(content)
+            _resources(answer)
+            return _count(_part(answer, "meta"), "total")
+
+        try:
+            total = self.fetch(
+                "POST",
+                "customers/search",
+                accept,
+                params={"page": "1", "pageSize": "1"},
+                json=body,
+                bucket=SEARCHES,
+            )
+        except RefusedError as refused:
+            if refused.status == requests.codes.bad_request:
+                raise AttributeNotHeededError(f"HTTP 400: {refused.text}") from None
+            raise self.explain_error(refused) from None
+        if total is None:
+            raise AttributeNotHeededError("no count is told")
+        return total
 
     def list_page(
         self,
@@ -252,6 +309,10 @@ class ListRefusedError(AirbyteTracedException):
         self.status = refused.status
 
 
+class NotAsAskedError(BrokenBodyError):
+    """A page of a search whose rows are not those that were asked for, or not in that order."""
+
+
 def _bounds(subject: SearchSubject, query: Query) -> list[tuple[str, str, EpochMs]]:
     """The attribute, operator and limit of each condition that a query sends."""
     bounds = (
@@ -297,7 +358,7 @@ def validate_search_page(subject: SearchSubject, query: Query, body: Any, heavy:
     ]
     if any(later.cursor < earlier.cursor for earlier, later in pairwise(records)):
         msg = f"expected rows ascending by {name}"
-        raise BrokenBodyError(msg)
+        raise NotAsAskedError(msg)
     _require_bounds(subject, query, records)
     total = _count(meta, "total")
     if total and not records and query.page == 1:
@@ -318,7 +379,7 @@ def _timestamp(resource: Resource, name: str) -> EpochMs:
         return parse_instant(resource["attributes"][name])
     except (KeyError, TypeError, ValueError, OverflowError):
         msg = f"expected a timestamp under 'attributes.{name}' of every resource"
-        raise BrokenBodyError(msg) from None
+        raise NotAsAskedError(msg) from None
 
 
 def _require_bounds(subject: SearchSubject, query: Query, records: Sequence[Record]) -> None:
@@ -347,8 +408,8 @@ def _require_bounds(subject: SearchSubject, query: Query, records: Sequence[Reco
 
 def _out_of_bounds(
     subject: SearchSubject, attribute: str, operator: str, limit: EpochMs, record: Record
-) -> BrokenBodyError:
-    return BrokenBodyError(
+) -> NotAsAskedError:
+    return NotAsAskedError(
         f"expected {subject.context}_{attribute} {operator} {format_instant(limit)}, "
         f"got record {record.id}"
     )

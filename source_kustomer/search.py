@@ -65,6 +65,8 @@ class SearchStream(KustomerStream, ABC):
     tiebreak_attribute: ClassVar[str] = "created_at"
     # Whether the archive search knows this kind of record (all but notes, says the OpenAPI).
     has_archive: ClassVar[bool] = True
+    # Whether Kustomer does not document the cursor attribute: see guarded.py.
+    is_guarded: ClassVar[bool] = False
     # How far back the search returns records, and how far its index may lag behind a write.
     horizon: ClassVar[EpochMs] = HORIZON
     index_lag: ClassVar[EpochMs] = INDEX_LAG
@@ -72,7 +74,10 @@ class SearchStream(KustomerStream, ABC):
     def __init__(self, context: KustomerContext) -> None:
         super().__init__(context)
         self._subject = SearchSubject(
-            self.query_context, self.cursor_attribute, self.tiebreak_attribute
+            self.query_context,
+            self.cursor_attribute,
+            self.tiebreak_attribute,
+            is_guarded=self.is_guarded,
         )
         self._fetcher = PageFetcher(self.client, self._subject, context.pool)
         self._prefetched: _Beginning | None = None
@@ -221,6 +226,13 @@ class _Beginning:
     now: EpochMs
     plan: list[Window]
     pages: dict[tuple[Query, bool], Future[Page | None]]
+
+    def first_of_search(self) -> tuple[Query, Future[Page | None]] | None:
+        """The first page of the youngest window that the normal search holds, if there is one."""
+        found = [
+            (query, page) for (query, is_archive), page in self.pages.items() if not is_archive
+        ]
+        return found[-1] if found else None
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,9 @@ from source_kustomer.state import state_messages, unread
 from source_kustomer.stream import KustomerStream
 from source_kustomer.streams import (
     Brands,
+    Companies,
     Conversations,
+    ConversationTimes,
     Customers,
     KbArticles,
     KbCategories,
@@ -42,6 +44,7 @@ from source_kustomer.streams import (
     TeamRoutingSettings,
     Teams,
     Users,
+    WorkSessions,
 )
 
 STREAMS: tuple[type[KustomerStream], ...] = (
@@ -65,6 +68,9 @@ STREAMS: tuple[type[KustomerStream], ...] = (
     Snoozes,
     SubStatuses,
     TeamRoutingSettings,
+    Companies,
+    ConversationTimes,
+    WorkSessions,
 )
 
 

@@ -1,5 +1,6 @@
 """The nine streams of Kustomer, as facts."""
 
+from source_kustomer.guarded import GuardedSearchStream
 from source_kustomer.lists import FullRefreshListStream, IncrementalListStream
 from source_kustomer.search import SearchStream
 
@@ -182,3 +183,56 @@ class TeamRoutingSettings(FullRefreshListStream):
     name = "team_routing_settings"
     endpoint = "routing/settings"
     role = "org.permission.routing.read (or org.user.routing.read)"
+
+
+class _CompaniesList(IncrementalListStream):
+    """Companies, if their search cannot be relied on. https://developer.kustomer.com/api"""
+
+    name = "companies"
+    endpoint = "companies"
+    role = "org.permission.company.read (or org.user.company.read)"
+
+
+class Companies(GuardedSearchStream):
+    """An organisation to which customers belong. https://developer.kustomer.com/api/core-resources
+
+    `company_updated_at` is documented for the archive alone. Readers in production use it for the
+    normal search too.
+    """
+
+    name = "companies"
+    query_context = "company"
+    fallback = _CompaniesList
+
+
+class ConversationTimes(GuardedSearchStream):
+    """A session of one agent on one conversation. https://developer.kustomer.com/api/core-resources
+
+    It is written once. `conversation_time_created_at` is documented to be searched by, but not to
+    be sorted by.
+    """
+
+    name = "conversation_times"
+    query_context = "conversation_time"
+    cursor_attribute = "created_at"
+    has_archive = False
+
+
+class _WorkSessionsList(IncrementalListStream):
+    """Work sessions, if their search cannot be relied on. https://developer.kustomer.com/api"""
+
+    name = "work_sessions"
+    endpoint = "routing/work-sessions"
+    role = "org.permission.work_session.read (or org.permission.routing.read)"
+
+
+class WorkSessions(GuardedSearchStream):
+    """An agent's shift in routing. https://developer.kustomer.com/api/queues-and-routing
+
+    `work_session_updated_at` is not documented. A loader in production uses it.
+    """
+
+    name = "work_sessions"
+    query_context = "work_session"
+    has_archive = False
+    fallback = _WorkSessionsList
