@@ -34,7 +34,8 @@ logger = logging.getLogger("airbyte")
 
 # One wait is never longer than five of the vendors' 60 s windows, whatever a header says.
 MAX_WAIT_SECONDS = 300.0
-# One request never takes longer than this in all, waits included.
+# After so long, waits included, a request is not tried again. One wait and one answer may still
+# follow, because the CDK looks at the time between two tries.
 MAX_REQUEST_TIME = timedelta(minutes=30)
 # A good status with a body that breaks the contract is asked for this often, then it is a fact.
 MAX_TRIES_OF_A_BROKEN_BODY = 4

@@ -268,10 +268,7 @@ def expected_row(raw: bytes) -> dict[str, Any]:
     own = _plain({k: v for k, v in resource.items() if k not in ("attributes", "relationships")})
     for column, value in own.items():
         put(column, value)
-    relationships = _plain(resource["relationships"])
-    if not isinstance(relationships, dict):
-        relationships = {} if relationships is None else {"relationships": relationships}
-    for name, related in relationships.items():
+    for name, related in _relationships(resource).items():
         column = "sla_data" if name == "sla" else name
         parts = {column: related}
         if isinstance(related, dict):
@@ -285,7 +282,18 @@ def expected_row(raw: bytes) -> dict[str, Any]:
             parts = {}
         for part, value in parts.items():
             put(f"relationship_{part}" if part in own else part, value)
+    kind, dot, klass = str(resource["type"]).partition(".")
+    if kind == "kobject" and dot:
+        put("klass_name", klass)
     return {column: value for column, value in row.items() if value is not None}
+
+
+def _relationships(resource: dict[str, Any]) -> dict[str, Any]:
+    """Those of a resource; what is no object stands under one name."""
+    found = _plain(resource["relationships"])
+    if isinstance(found, dict):
+        return found
+    return {} if found is None else {"relationships": found}
 
 
 def _spelled(value: Any) -> str:

@@ -145,31 +145,21 @@ class KustomerClient(VendorClient):
                 raise AttributeNotHeededError(f"HTTP 400: {refused.text}") from None
             raise self._explain_search_error(refused, archive=archive) from None
 
-    def count(
-        self, subject: SearchSubject, lower: EpochMs | None = None, upper: EpochMs | None = None
-    ) -> int:
-        """How many records the normal search counts; without bounds it names no attribute.
-
-        Raises AttributeNotHeededError if it refuses, or tells no count.
-        """
-        bounds = [
-            {f"{subject.context}_{subject.cursor}": {operator: format_instant(bound)}}
-            for operator, bound in (("gte", lower), ("lt", upper))
-            if bound is not None
-        ]
+    def any_record(self, subject: SearchSubject) -> Record | None:
+        """Some record of the normal search, found without naming an attribute; None without any."""
         body: dict[str, Any] = {"queryContext": subject.context}
-        if bounds:
-            body["and"] = bounds
         if self._include_deleted:
             body["includeDeleted"] = True
+        name = camel_case(subject.cursor)
 
-        def accept(content: bytes) -> int | None:
-            answer = parse_body(content)
-            _resources(answer)
-            return _count(_part(answer, "meta"), "total")
+        def accept(content: bytes) -> Record | None:
+            resources = _resources(parse_body(content))
+            if not resources:
+                return None
+            return Record(resources[0]["id"], _timestamp(resources[0], name), resources[0])
 
         try:
-            total = self.fetch(
+            return self.fetch(
                 "POST",
                 "customers/search",
                 accept,
@@ -178,12 +168,7 @@ class KustomerClient(VendorClient):
                 bucket=SEARCHES,
             )
         except RefusedError as refused:
-            if refused.status == requests.codes.bad_request:
-                raise AttributeNotHeededError(f"HTTP 400: {refused.text}") from None
             raise self.explain_error(refused) from None
-        if total is None:
-            raise AttributeNotHeededError("no count is told")
-        return total
 
     def list_page(
         self,
@@ -280,7 +265,8 @@ class KustomerClient(VendorClient):
             return config_error(f"The API key has expired. {_NEW_KEY} (Kustomer said: {text})")
         return config_error(
             f"Kustomer refused the API key for {self._name} (HTTP {status}: {text}). Either the "
-            f"key is wrong, or it lacks the role {self._role}. {_NEW_KEY}"
+            f"key is wrong, or it lacks the role {self._role}. {_NEW_KEY} If the key has the role, "
+            "the plan may not include this."
         )
 
     def _explain_search_error(

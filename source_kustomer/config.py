@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from http_source.config import ApiKey, ApiUrl, SourceConfig
 from source_kustomer.timeline import EARLIEST, EpochMs, parse_instant
@@ -46,6 +46,20 @@ class KustomerConfig(SourceConfig):
             "order": 1,
         },
     )
+    end_date: str = Field(
+        default="",
+        title="End date",
+        description=(
+            "Records updated at or after this moment (UTC) are not read. Leave empty to read up to "
+            "the present. For backfills in windows; see docs/backfill.md."
+        ),
+        pattern=r"^(\d{4}-\d{2}-\d{2}([T ][0-9:.]+(Z|[+-]\d{2}:?\d{2})?)?)?$",
+        examples=["2024-01-01", "2019-01-01T00:00:00Z"],
+        json_schema_extra={
+            "pattern_descriptor": "YYYY-MM-DD or YYYY-MM-DDTHH:MM:SSZ",
+            "order": 2,
+        },
+    )
     subdomain: str = Field(
         default="",
         title="Subdomain",
@@ -58,14 +72,14 @@ class KustomerConfig(SourceConfig):
         examples=["acme"],
         json_schema_extra={
             "pattern_descriptor": "acme (without .kustomerapp.com)",
-            "order": 2,
+            "order": 3,
         },
     )
     region: Literal["us", "eu", "in"] = Field(
         default="us",
         title="Region",
         description="Where your Kustomer organisation lives. Used when no subdomain is given.",
-        json_schema_extra={"order": 3},
+        json_schema_extra={"order": 4},
     )
     include_archived: bool = Field(
         default=True,
@@ -74,7 +88,7 @@ class KustomerConfig(SourceConfig):
             "Read what was last updated more than two years ago from Kustomer's archive search. "
             "Turn it off if your plan or key refuses the archive. Notes have no archive."
         ),
-        json_schema_extra={"order": 4},
+        json_schema_extra={"order": 5},
     )
     include_deleted: bool = Field(
         default=False,
@@ -83,7 +97,7 @@ class KustomerConfig(SourceConfig):
             "Also read records that were deleted, as rows with deleted: true. Permanently deleted "
             "customers may not be among them."
         ),
-        json_schema_extra={"order": 5},
+        json_schema_extra={"order": 6},
     )
     rate_limit_share: int = Field(
         default=100,
@@ -94,7 +108,7 @@ class KustomerConfig(SourceConfig):
         ),
         ge=1,
         le=100,
-        json_schema_extra={"order": 6},
+        json_schema_extra={"order": 7},
     )
     api_url: ApiUrl = Field(
         default="",
@@ -104,26 +118,46 @@ class KustomerConfig(SourceConfig):
             "Must be https, or http on a loopback address."
         ),
         examples=["https://kustomer-proxy.example.com"],
-        json_schema_extra={"order": 7},
+        json_schema_extra={"order": 8},
     )
 
-    @field_validator("start_date")
+    @field_validator("start_date", "end_date")
     @classmethod
-    def _is_a_past_moment(cls, value: str) -> str:
+    def _is_a_date(cls, value: str) -> str:
         try:
-            instant = parse_instant(value)
+            if value:
+                parse_instant(value)
         except ValueError:
             msg = "is not a date; write it as YYYY-MM-DD or YYYY-MM-DDTHH:MM:SSZ"
             raise ValueError(msg) from None
-        if instant > parse_instant(datetime.now(tz=UTC).isoformat()):
+        return value
+
+    @field_validator("start_date")
+    @classmethod
+    def _is_past(cls, value: str) -> str:
+        if parse_instant(value) > parse_instant(datetime.now(tz=UTC).isoformat()):
             msg = "lies in the future: nothing would ever be read"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("end_date")
+    @classmethod
+    def _is_after_the_start(cls, value: str, fields: ValidationInfo) -> str:
+        start = fields.data.get("start_date")
+        if value and start and parse_instant(value) <= parse_instant(start):
+            msg = "is not after the start date: nothing would ever be read"
             raise ValueError(msg)
         return value
 
     @property
     def start(self) -> EpochMs:
-        """The start date as an instant."""
+        """The start date, in epoch ms."""
         return max(EARLIEST, parse_instant(self.start_date))
+
+    @property
+    def end(self) -> EpochMs | None:
+        """The end date, in epoch ms, which is not read any more; None if there is none."""
+        return parse_instant(self.end_date) if self.end_date else None
 
     @property
     def host(self) -> str:

@@ -17,6 +17,7 @@ from http_source.stream import RowBatch
 from source_kustomer.client import AttributeNotHeededError
 from source_kustomer.context import KustomerContext
 from source_kustomer.lists import IncrementalListStream
+from source_kustomer.paging import Query
 from source_kustomer.search import SearchStream
 
 
@@ -24,8 +25,9 @@ class GuardedSearchStream(SearchStream, ABC):
     """A search whose attribute is proved before a row is emitted.
 
     The first page proves it: every row lies in the window that was asked for, and they ascend. An
-    empty page proves nothing by itself. Then the counts must: the records before the window and
-    those from its start on must be as many as there are in all. This takes three searches.
+    empty page proves nothing by itself, because a search that does not know the attribute may find
+    nothing. Then two more searches prove it: one that names no attribute shows some record, and one
+    with the attribute must find a record on the side of the window where that record lies.
     """
 
     is_guarded = True
@@ -84,11 +86,16 @@ class GuardedSearchStream(SearchStream, ABC):
         page = future.result()
         if page is not None and page.records:
             return
-        count = self.client.count
-        whole, before = count(self._subject), count(self._subject, upper=query.lower)
-        behind = count(self._subject, lower=query.lower)
-        if whole != before + behind:
+        some = self.client.any_record(self._subject)
+        if some is None:
+            return  # there is no record at all
+        if query.upper is not None and query.lower <= some.cursor < query.upper:
+            raise AttributeNotHeededError(f"it shows no record of a window in which {some.id} lies")
+        is_before = some.cursor < query.lower
+        side = Query(0, query.lower, size=1) if is_before else Query(query.upper or 0, None, size=1)
+        page = self.client.search(self._subject, side, archive=False)
+        if page is None or not page.records:
             raise AttributeNotHeededError(
-                f"it counts {whole} records in all, but {before} before a moment and {behind} from "
-                "that moment on"
+                f"it shows no record {'before' if is_before else 'behind'} a window, although "
+                f"{some.id} lies there"
             )

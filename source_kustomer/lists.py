@@ -28,7 +28,7 @@ from source_kustomer.client import (
 from source_kustomer.context import KustomerContext
 from source_kustomer.state import Bookmark
 from source_kustomer.stream import PREFETCH_VALID_SECONDS, KustomerStream
-from source_kustomer.timeline import INDEX_LAG, EpochMs
+from source_kustomer.timeline import INDEX_LAG, LATEST, EpochMs
 
 # How often a list is read again at most. Rows that move between pages are found that way.
 _MAX_ROUNDS = 10
@@ -124,14 +124,17 @@ class FullRefreshListStream(ListStream, ABC):
 class IncrementalListStream(ListStream, ABC):
     """A list whose rows tell `updated_at`. Each sync reads it whole and emits what is new.
 
-    A row that tells no `updated_at` is always emitted.
+    A row that tells no `updated_at` is always emitted. Rows at or after the end date are not.
     """
 
     cursor_field = "updated_at"
 
     def read_batches(self, sync_mode: SyncMode) -> Iterator[RowBatch]:
         """Rows at or after the state or start date, in the list's order. One state, at the end."""
-        lower = self._resume_point(sync_mode)
+        lower, end = self._resume_point(sync_mode), self._config.end
+        if end is not None and lower >= end:
+            yield RowBatch((), Bookmark(lower).as_state())
+            return
         beginning = self._beginning()
         yield RowBatch(self._rows(beginning.page, lower))
         self._clock.warn_once(self.logger)
@@ -139,16 +142,18 @@ class IncrementalListStream(ListStream, ABC):
         # have seen it too. At that time Kustomer's clock may not have been known.
         elapsed = int((time.monotonic() - beginning.at) * 1000)
         began = min(beginning.now, self._clock.now() - elapsed)
-        yield RowBatch((), Bookmark(max(began - INDEX_LAG, lower)).as_state())
+        read_to = began - INDEX_LAG if end is None else min(began - INDEX_LAG, end)
+        yield RowBatch((), Bookmark(max(read_to, lower)).as_state())
 
     def check(self, resource: Resource) -> None:
         """Its `updated_at` must be a moment, or absent."""
         updated_at(resource)
 
     def _rows(self, first: Future[ListPage], lower: EpochMs) -> Iterator[Row]:
+        end = LATEST if self._config.end is None else self._config.end
         for resource in self._reader.read(first):
             updated = updated_at(resource)
-            if updated is None or updated >= lower:
+            if updated is None or lower <= updated < end:
                 yield self.rows.make(resource)
 
 
@@ -289,6 +294,8 @@ class ListReader:
                 page = self._fetch_again(token, page)
             ids = {resource["id"] for resource in page.resources}
             is_idle = ids <= walked
+            if is_idle and not page.has_link and len(walked) < self._size_of(page):
+                return  # the list fits one page, tells no links, and heeds no page number
             if is_idle and ids and (was_idle or self._is_full(page)):
                 raise system_error(
                     f"Stream {self._stream}: page {len(followed)} of GET /v1/{self._endpoint} "
@@ -303,12 +310,15 @@ class ListReader:
             if is_idle and was_idle:
                 return
             is_promised, was_idle = page.link is not None and self._is_full(page), is_idle
-            if page.link is None:
-                token = {**token, "page": str(len(followed) + 1)}
-            else:
-                # A link may leave out what the list was asked for.
-                token = self._params | self._client.page_token(self._endpoint, page.link)
+            token = self._token_behind(token, page, len(followed))
         raise system_error(f"Stream {self._stream}: Kustomer repeated the next link to {token}.")
+
+    def _token_behind(self, token: PageToken, page: ListPage, number: int) -> dict[str, str]:
+        """The token of the page behind the page with this number, by its link if it has one."""
+        if page.link is None:
+            return {**token, "page": str(number + 1)}
+        # A link may leave out what the list was asked for.
+        return self._params | self._client.page_token(self._endpoint, page.link)
 
     def _fetch_again(self, token: PageToken, page: ListPage) -> ListPage:
         """A page that came empty, though another page spoke of its rows, after a while."""
@@ -320,8 +330,10 @@ class ListReader:
         return page
 
     def _is_full(self, page: ListPage) -> bool:
-        size = self._size if page.granted is None else min(self._size, page.granted)
-        return len(page.resources) >= size
+        return len(page.resources) >= self._size_of(page)
+
+    def _size_of(self, page: ListPage) -> int:
+        return self._size if page.granted is None else min(self._size, page.granted)
 
 
 class _Walk:

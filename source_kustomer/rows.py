@@ -75,10 +75,11 @@ def flatten(resource: Mapping[str, Any]) -> Row:
 class RowMaker:
     """Makes rows of one stream's resources: flat, and fitted to the columns of its schema."""
 
-    def __init__(self, stream: str, columns: Columns) -> None:
-        """`stream` is for messages."""
+    def __init__(self, stream: str, columns: Columns, klass_column: str | None = None) -> None:
+        """`stream` is for messages. `klass_column` gets the name of a custom object's klass."""
         self._stream = stream
         self._columns = columns
+        self._klass_column = klass_column
 
     def make(self, resource: Mapping[str, Any], added: Row | None = None) -> Row:
         """The row of a resource. Raises a system error if its values are nested too deeply.
@@ -87,6 +88,10 @@ class RowMaker:
         """
         try:
             row = flatten(resource)
+            if self._klass_column is not None:
+                # The type of a custom object is `kobject.<name of its klass>`.
+                klass = str(resource.get("type")).partition(".")[2]
+                _put(row, self._klass_column, klass or None)
             if added:
                 row |= added
             return self._columns.fit(row)

@@ -110,7 +110,10 @@ class SearchStream(KustomerStream, ABC):
         start = self._resume_point(sync_mode, self.cursor_attribute)
         now, batches = self._begin(start, open_end=is_full_refresh)
         self._warn_of_unreachable(start, now)
-        end = Bookmark(max(now - self.index_lag, start), cursor=self.cursor_attribute)
+        read_to = now - self.index_lag
+        if self._config.end is not None:
+            read_to = min(read_to, self._config.end)
+        end = Bookmark(max(read_to, start), cursor=self.cursor_attribute)
         return SearchRead(batches, end, is_full_refresh=is_full_refresh)
 
     def probe(self) -> None:
@@ -167,6 +170,7 @@ class SearchStream(KustomerStream, ABC):
                 now,
                 archive=self.has_archive and self._config.include_archived,
                 open_end=open_end,
+                end=self._config.end,
                 index_lag=self.index_lag,
                 horizon=self.horizon,
             )

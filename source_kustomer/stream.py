@@ -26,6 +26,8 @@ class KustomerStream(VendorStream, ABC):
     # The role that reading this stream takes, for the sentence that a refusal ends in.
     role: ClassVar[str]
     client: KustomerClient
+    # The column for the name of the klass, which the type of a custom object tells.
+    klass_column: ClassVar[str | None] = None
 
     def __init__(self, context: KustomerContext) -> None:
         super().__init__(context)
@@ -37,7 +39,7 @@ class KustomerStream(VendorStream, ABC):
     @cached_property
     def rows(self) -> RowMaker:
         """Makes rows of resources."""
-        return RowMaker(self.name, self.columns)
+        return RowMaker(self.name, self.columns, self.klass_column)
 
     def _resume_point(self, sync_mode: SyncMode, cursor: str = "updated_at") -> EpochMs:
         """Where to begin: at the saved state or the start date, whichever is later.

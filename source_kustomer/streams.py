@@ -24,6 +24,7 @@ class Kobjects(SearchStream):
 
     name = "kobjects"
     query_context = "kobject"
+    klass_column = "klass_name"
 
 
 class Messages(SearchStream):
@@ -130,7 +131,7 @@ class RoleGroups(FullRefreshListStream):
 
     name = "role_groups"
     endpoint = "role-groups"
-    role = "org.permission.role_group.read"
+    role = "that reads permission sets (Kustomer does not document its name)"
 
 
 class RoutingStatuses(FullRefreshListStream):

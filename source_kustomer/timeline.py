@@ -10,13 +10,14 @@ Every window is half-open, [lower, upper). Each window begins where the one befo
   horizon moves with the clock while a sync reads. So both are read around it, in the seam.
 - A record is found some time after it was written. So an incremental sync ends at the cutoff, two
   minutes ago. The next sync begins there, and finds what was indexed late.
+- With an end date, everything ends there.
 - A full refresh reads on through the open end. There it finds the records that changed meanwhile.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 # Milliseconds since 1970, UTC: the precision that Kustomer stores. Finer input is cut off.
@@ -77,10 +78,29 @@ def windows(
     *,
     archive: bool = False,
     open_end: bool = False,
+    end: EpochMs | None = None,
     index_lag: EpochMs = INDEX_LAG,
     horizon: EpochMs = HORIZON,
 ) -> Iterator[Window]:
-    """The windows of a sync that begins at `start`, oldest first; none if all is read already."""
+    """The windows of a sync that begins at `start`, oldest first; none if all is read already.
+
+    With an `end`, they end there at the latest, and there is no open end.
+    """
+    for window in _windows(start, now, archive, open_end, index_lag, horizon):
+        if end is None:
+            yield window
+        elif window.lower < end and window.upper is not None:
+            yield replace(window, upper=min(window.upper, end))
+
+
+def _windows(
+    start: EpochMs,
+    now: EpochMs,
+    archive: bool,
+    open_end: bool,
+    index_lag: EpochMs,
+    horizon: EpochMs,
+) -> Iterator[Window]:
     cutoff = now - index_lag
     if archive:
         seam_begins, seam_ends = now - horizon - SEAM, now - horizon + SEAM

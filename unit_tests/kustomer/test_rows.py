@@ -1,5 +1,7 @@
 """rows.py: what becomes of one JSON:API resource."""
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -199,3 +201,24 @@ def figures(value):
 def test_no_value_of_the_attributes_is_lost_when_names_come_close(attributes, relationships):
     row = flatten(resource(attributes, relationships, links={"self": "/v1/customers/5a"}))
     assert figures(row) == figures(attributes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("kobject.shopify-order", "shopify-order"), ("kobject.a.b", "a.b"), ("kobject", None)],
+)
+def test_a_custom_object_tells_its_klass_by_name(org, sync, kind, name):
+    vendor = org()
+    vendor.insert("kobject", at=datetime(2026, 1, 1, tzinfo=UTC), resource={"type": kind})
+    (row,) = sync(vendor, "kobjects").rows("kobjects")
+    assert row.get("klass_name") == name
+    assert row["type"] == kind
+
+
+def test_an_attribute_that_is_called_like_the_klass_column_is_kept(org, sync):
+    vendor = org()
+    odd = {"attributes": {"klassName": "mine"}}
+    vendor.insert("kobject", at=datetime(2026, 1, 1, tzinfo=UTC), resource=odd)
+    (row,) = sync(vendor, "kobjects").rows("kobjects")
+    assert row["klass_name"] != "mine"
+    assert row["additional_attributes"]["attribute_klass_name"] == "mine"

@@ -117,3 +117,20 @@ def test_options_of_snoozes_keep_their_value_whatever_form_it_has(org, sync):
         "dynamic": {"day": {"type": "tomorrow", "value": 1}, "time": "09:00"},
         "absolute": 1_777_890_000_000,
     }
+
+
+@pytest.mark.parametrize("heeds", ["page numbers", "nothing"])
+def test_a_list_that_tells_no_links_is_read_whole(org, sync, heeds):
+    """As Kustomer's example of /satisfaction, which may know no page numbers at all."""
+
+    def edit(body, request, number):
+        del body["links"]
+        if heeds == "nothing":
+            body["data"] = first.setdefault("data", body["data"])
+
+    first = {}
+    vendor = org(setting_rows={"satisfaction": 6}, edit=edit)
+    synced = full(sync, vendor, "satisfaction_forms")
+    assert sorted(synced.ids("satisfaction_forms")) == ids(vendor, "satisfaction")
+    assert synced.status("satisfaction_forms") is COMPLETE
+    assert len(vendor.journal.entries) <= 3
