@@ -61,6 +61,7 @@ def _kustomer(args: argparse.Namespace) -> Kustomer:
         args.rows,
         list_rows=args.list_rows,
         setting_rows=args.setting_rows,
+        child_rows=args.child_rows,
         seed=args.seed,
         years=args.years,
         ties=args.ties,
@@ -97,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--list-rows", type=_Rows(LIST_KINDS, 25), default="25", metavar="N|STREAM=N,...",
         help="rows per list stream; 25 where not given")  # fmt: skip
     add("--setting-rows", type=int, default=3, help="rows per list of settings")
+    add("--child-rows", type=int, default=30, help="attachments, spread over the conversations")
     add("--courier-rows", type=int, default=1000, help="Courier messages")
     add("--courier-years", type=float, default=0.1, help="how far back Courier messages reach")
     add("--ties", type=_numbers, default="", metavar="N,N,...",

@@ -39,7 +39,9 @@ SETTINGS = {
     "routing_settings": ("team_routing_settings", "routing/settings"),
 }
 SETTING_KINDS = tuple(SETTINGS)
-KINDS = SEARCH_KINDS + LIST_KINDS + SETTING_KINDS
+# Kinds that are found below a parent alone.
+CHILD_KINDS = ("attachment",)
+KINDS = SEARCH_KINDS + LIST_KINDS + SETTING_KINDS + CHILD_KINDS
 # What a connector calls the table of a kind, and the path of its list.
 PLURALS = {kind: f"{kind}s" for kind in KINDS} | {
     kind: name for kind, (name, _) in SETTINGS.items()
@@ -49,7 +51,10 @@ PATHS = PLURALS | {kind: path for kind, (_, path) in SETTINGS.items()}
 # Kinds that are searched, and listed whole as well.
 SEARCHED_LISTS = {"companies": "company", "routing/work-sessions": "work_session"}
 # Lists below a parent, by the kinds of parent and child: GET /v1/conversations/{id}/messages.
-CHILD_LISTS = {"conversation_message": ("conversation", "message")}
+CHILD_LISTS = {
+    "conversation_message": ("conversation", "message"),
+    "conversation_attachment": ("conversation", "attachment"),
+}
 
 ORG_ID = "5b0d3f8ee2a5f40018c1a7d4"
 _DAY_MS = 86_400_000
@@ -941,7 +946,25 @@ def _work_sessions() -> list[dict[str, Any]]:
     return [_resource("work_session", attributes | _stamps(), _authors() | relationships)]
 
 
+def _attachments() -> list[dict[str, Any]]:
+    attributes = {
+        "name": "photo-<<n>>.jpg",
+        "contentType": "image/jpeg",
+        "contentLength": "<<n:size>>",
+        "redacted": False,
+    }
+    row = _resource("attachment", attributes, {"message": _rel("message", "<<message>>")})
+    del row["id"]
+    signature = "X-Amz-Expires=600&X-Amz-Signature=made-up-signature"
+    row["links"] = {
+        "self": "/v1/messages/<<message>>/attachments/<<id>>",
+        "related": f"https://files.example.com/<<id>>/photo.jpg?{signature}",
+    }
+    return [row]
+
+
 _RESOURCES = {
+    "attachment": _attachments,
     "company": _companies,
     "conversation_time": _conversation_times,
     "work_session": _work_sessions,

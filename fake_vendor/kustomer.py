@@ -15,6 +15,7 @@ import orjson
 
 from fake_vendor.clock import Clock, http_date, to_ms
 from fake_vendor.data import (
+    CHILD_KINDS,
     CHILD_LISTS,
     LIST_KINDS,
     LIST_PAGE_SIZES,
@@ -139,6 +140,7 @@ class Kustomer:
         *,
         list_rows: int | Mapping[str, int] = 25,
         setting_rows: int | Mapping[str, int] = 3,
+        child_rows: int | Mapping[str, int] = 0,
         seed: int = 7,
         years: float = 3,
         ties: tuple[int, ...] = (),
@@ -164,6 +166,7 @@ class Kustomer:
             (SEARCH_KINDS, rows),
             (LIST_KINDS, list_rows),
             (SETTING_KINDS, setting_rows),
+            (CHILD_KINDS, child_rows),
         )
         for kinds, counts in groups_of_kinds:
             if not isinstance(counts, int) and (unknown := sorted(counts.keys() - set(kinds))):

@@ -17,7 +17,7 @@ HERE = Path(__file__).resolve().parent
 @pytest.fixture(scope="session")
 def vendor() -> Iterator[FakeVendor]:
     """Both vendors on a free loopback port, with rows older than Kustomer's two years as well."""
-    with FakeVendor(Kustomer(rows=300, ties=(40,)), Courier(rows=123)) as listening:
+    with FakeVendor(Kustomer(rows=300, child_rows=40, ties=(40,)), Courier(rows=123)) as listening:
         yield listening
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import orjson
 import requests
 
-from fake_vendor.data import LIST_KINDS, PLURALS, SETTING_KINDS
+from fake_vendor.data import CHILD_KINDS, LIST_KINDS, PLURALS, SETTING_KINDS
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = {
@@ -29,8 +29,9 @@ CONFIGS = {
     "kustomer": {"api_token": "kustomer-demo-token", "start_date": "2015-01-01"},
 }
 # What the vendor is told to hold, and so what a first read has to bring.
-SEARCH_ROWS, LIST_ROWS, SETTING_ROWS, COURIER_ROWS = 3000, 60, 6, 500
+SEARCH_ROWS, LIST_ROWS, SETTING_ROWS, CHILD_ROWS, COURIER_ROWS = 3000, 60, 6, 90, 500
 ROWS = {PLURALS[kind]: LIST_ROWS for kind in LIST_KINDS}
+ROWS |= {PLURALS[kind]: CHILD_ROWS for kind in CHILD_KINDS}
 NO_ARCHIVE = ("note", "conversation_time", "work_session")
 ROWS |= {PLURALS[kind]: SETTING_ROWS for kind in SETTING_KINDS}
 READY_SECONDS = 20
@@ -246,7 +247,7 @@ def fake_vendor(place: Path) -> Iterator[str]:
     program = [sys.executable, "-m", "fake_vendor", "--port", "0"]
     program += ["--ready-file", str(ready), "--rows", str(SEARCH_ROWS)]
     program += ["--list-rows", str(LIST_ROWS), "--setting-rows", str(SETTING_ROWS)]
-    program += ["--courier-rows", str(COURIER_ROWS)]
+    program += ["--child-rows", str(CHILD_ROWS), "--courier-rows", str(COURIER_ROWS)]
     with log.open("wb") as out, running(program, cwd=ROOT, stdout=out, stderr=out) as process:
         deadline = time.monotonic() + READY_SECONDS
         while not (ready.exists() and ready.read_text().strip()):

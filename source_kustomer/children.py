@@ -40,6 +40,8 @@ class ChildStream(KustomerStream, ABC):
     # What a parent is called in the columns `<name>_id` and `<name>_updated_at` of each row.
     parent_name: ClassVar[str]
     page_size: int = 100
+    # Whether the records have no id of their own, and links that are secret.
+    has_signed_links: ClassVar[bool] = False
 
     def __init__(self, context: KustomerContext) -> None:
         super().__init__(context)
@@ -93,7 +95,13 @@ class ChildStream(KustomerStream, ABC):
 
     def _fetch_children(self, parent_id: str, gone: _Gone) -> list[Resource]:
         endpoint = self.endpoint.format(id=parent_id)
-        reader = ListReader(self.name, self.client, endpoint, self.page_size)
+        reader = ListReader(
+            self.name,
+            self.client,
+            endpoint,
+            self.page_size,
+            has_signed_links=self.has_signed_links,
+        )
         try:
             return list(reader.read())
         except ListRefusedError as refused:

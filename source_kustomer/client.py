@@ -177,19 +177,22 @@ class KustomerClient(VendorClient):
         *,
         any_size: bool = False,
         check: Callable[[Resource], object] | None = None,
+        has_signed_links: bool = False,
     ) -> ListPage | None:
         """A page of a list; None for one behind the first that is not there (404).
 
         `GET /v1/<endpoint>`, with the page token `{"page": ..., "pageSize": ...}` as its query.
-        `check` may raise BrokenBodyError for a resource. Raises PageTooLargeError unless
-        `any_size`, and an AirbyteTracedException, which is a ListRefusedError if nothing explains
-        the refusal.
+        `check` may raise BrokenBodyError for a resource. With `has_signed_links` the resources lose
+        all links but `self`, from which they take an `id` if they have none.
+
+        Raises PageTooLargeError unless `any_size`, and an AirbyteTracedException, which is a
+        ListRefusedError if nothing explains the refusal.
         """
         try:
             return self.fetch(
                 "GET",
                 endpoint,
-                partial(validate_list_page, token, check),
+                partial(validate_list_page, token, check, has_signed_links=has_signed_links),
                 params=token,
                 bucket=LISTS,
                 max_bytes=None if any_size else _MAX_LIST_BYTES,
@@ -411,10 +414,16 @@ def _tiebreak(subject: SearchSubject, record: Record) -> EpochMs | None:
 
 
 def validate_list_page(
-    token: Mapping[str, str], check: Callable[[Resource], object] | None, content: bytes
+    token: Mapping[str, str],
+    check: Callable[[Resource], object] | None,
+    content: bytes,
+    *,
+    has_signed_links: bool = False,
 ) -> ListPage:
     """A page of a list whose further parts, where they are there, have the expected shapes."""
     body = parse_body(content)
+    if has_signed_links:
+        _unsign(body)
     resources = _resources(body)
     if is_deeper_than(MAX_LEVELS, body):
         raise BrokenBodyError(TOO_DEEP)
@@ -436,6 +445,24 @@ def validate_list_page(
         for resource in resources:
             check(resource)
     return page
+
+
+def _unsign(body: Any) -> None:
+    """Take signed links out of the resources of a page, and give each its id.
+
+    Kustomer's example of attachments has no `id`, and a link to the file that anybody may use for
+    ten minutes: GET /v1/conversations/{id}/attachments in its OpenAPI.
+    """
+    data = body.get("data") if isinstance(body, dict) else None
+    for resource in data if isinstance(data, list) else ():
+        if not isinstance(resource, dict):
+            continue
+        links = resource.pop("links", None)
+        own = links.get("self") if isinstance(links, dict) else None
+        if isinstance(own, str):
+            path = urlsplit(own).path
+            resource["links"] = {"self": path}
+            resource.setdefault("id", path.rstrip("/").rpartition("/")[2])
 
 
 def updated_at(resource: Resource) -> EpochMs | None:

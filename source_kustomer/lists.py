@@ -178,9 +178,10 @@ class ListReader:
         *,
         params: Mapping[str, str] | None = None,
         check: Callable[[Resource], object] | None = None,
+        has_signed_links: bool = False,
         pool: Executor | None = None,
     ) -> None:
-        """`stream` is for messages, `params` go with each request; for `check` see `list_page`.
+        """`stream` is for messages, `params` go with each request; for others see `list_page`.
 
         Without a `pool`, one page is fetched after the other. A task of the pool must have none.
         """
@@ -191,6 +192,7 @@ class ListReader:
         self._size = page_size
         self._params = dict(params or {})
         self._check = check
+        self._has_signed_links = has_signed_links
         self._pool = pool
 
     def fetch_first(self) -> ListPage:
@@ -211,7 +213,11 @@ class ListReader:
     def _fetch(self, token: PageToken) -> ListPage | None:
         # The vendor may have other sizes in its links, or heed none.
         return self._client.list_page(
-            self._endpoint, token, any_size=self._size == 1, check=self._check
+            self._endpoint,
+            token,
+            any_size=self._size == 1,
+            check=self._check,
+            has_signed_links=self._has_signed_links,
         )
 
     def _first_token(self) -> dict[str, str]:

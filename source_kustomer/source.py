@@ -22,6 +22,7 @@ from source_kustomer.context import KustomerContext
 from source_kustomer.state import state_messages, unread
 from source_kustomer.stream import KustomerStream
 from source_kustomer.streams import (
+    Attachments,
     Brands,
     Companies,
     Conversations,
@@ -71,6 +72,7 @@ STREAMS: tuple[type[KustomerStream], ...] = (
     Companies,
     ConversationTimes,
     WorkSessions,
+    Attachments,
 )
 
 

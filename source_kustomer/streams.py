@@ -1,5 +1,6 @@
 """The nine streams of Kustomer, as facts."""
 
+from source_kustomer.children import ChildStream
 from source_kustomer.guarded import GuardedSearchStream
 from source_kustomer.lists import FullRefreshListStream, IncrementalListStream
 from source_kustomer.search import SearchStream
@@ -237,3 +238,17 @@ class WorkSessions(GuardedSearchStream):
     query_context = "work_session"
     has_archive = False
     fallback = _WorkSessionsList
+
+
+class Attachments(ChildStream):
+    """A file of a conversation's messages. https://developer.kustomer.com/api/core-resources
+
+    What is known of the file, not the file itself.
+    """
+
+    name = "attachments"
+    endpoint = "conversations/{id}/attachments"
+    role = "org.permission.attachment.read (or org.user.attachment.read)"
+    parent = Conversations
+    parent_name = "conversation"
+    has_signed_links = True

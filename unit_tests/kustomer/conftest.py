@@ -141,12 +141,18 @@ def org(requests_mock: wire.Mocker, answer: Any, time: Ticking) -> Callable[...,
         edit: Edit | None = None,
         list_rows: Any = 0,
         setting_rows: Any = 0,
+        child_rows: Any = 0,
         years: float = 1,
         ties: tuple[int, ...] = (),
         **switches: Any,
     ) -> Kustomer:
         vendor = Kustomer(
-            rows, list_rows=list_rows, setting_rows=setting_rows, years=years, ties=ties
+            rows,
+            list_rows=list_rows,
+            setting_rows=setting_rows,
+            child_rows=child_rows,
+            years=years,
+            ties=ties,
         )
         vendor.switches = KustomerSwitches(**switches)
         answer(requests_mock, host, vendor if edit is None else Edited(vendor, edit))

@@ -9,7 +9,15 @@ import pytest
 from airbyte_cdk.models import AirbyteStreamStatus, FailureType
 
 from fake_vendor import Fault
-from fake_vendor.data import CHILD_LISTS, LIST_KINDS, LIST_PAGE_SIZES, PATHS, SETTING_KINDS
+from fake_vendor.data import (
+    CHILD_KINDS,
+    CHILD_LISTS,
+    LIST_KINDS,
+    LIST_PAGE_SIZES,
+    PATHS,
+    SEARCH_KINDS,
+    SETTING_KINDS,
+)
 from source_kustomer import SourceKustomer
 from source_kustomer.children import ChildStream
 from source_kustomer.lists import FullRefreshListStream, IncrementalListStream
@@ -115,8 +123,14 @@ def kind_of(stream):
     if issubclass(stream, SearchStream):
         return stream.query_context
     if issubclass(stream, ChildStream):
-        return next(child for _, child in CHILD_LISTS.values())
+        return CHILD_LISTS[list_of(stream)][1]
     return next(kind for kind in LISTS if PATHS[kind] == stream.endpoint)
+
+
+def list_of(stream):
+    """What the fake vendor calls the list of a stream of children."""
+    parents, _, children = stream.endpoint.split("/")
+    return f"{parents.removesuffix('s')}_{children.removesuffix('s')}"
 
 
 @pytest.fixture
@@ -128,7 +142,10 @@ def vendor_of(org, monkeypatch):
             monkeypatch.setitem(LIST_PAGE_SIZES, kind, 5)
         kind = kind_of(stream)
         if issubclass(stream, ChildStream):
-            return org({"conversation": 11 if rows else 0, kind: rows}, page_size_max=5, **options)
+            parents = {"conversation": 11 if rows else 0}
+            searched = {kind: rows} if kind in SEARCH_KINDS else {}
+            below = {kind: rows} if kind in CHILD_KINDS else {}
+            return org(parents | searched, child_rows=below, page_size_max=5, **options)
         if issubclass(stream, SearchStream):
             return org({kind: rows}, page_size_max=5, **options)
         group = "list_rows" if kind in LIST_KINDS else "setting_rows"
@@ -330,10 +347,9 @@ def test_a_state_of_another_cursor_is_refused_with_a_sentence(vendor_of, read, s
 # Children
 
 
-def in_order_of_parents(vendor):
+def in_order_of_parents(vendor, stream):
     parents = sorted(vendor.records("conversation"), key=lambda one: (one.updated_ms, one.order))
-    (child_list,) = CHILD_LISTS
-    return [child.id for parent in parents for child in vendor.children(child_list, parent.id)]
+    return [child.id for parent in parents for child in vendor.children(list_of(stream), parent.id)]
 
 
 @of_kind(ChildStream)
@@ -343,10 +359,10 @@ def test_children_come_in_their_parents_order_with_the_parents_id_and_state(
 ):
     vendor = vendor_of(stream, 60)
     synced = read(vendor, stream, mode=mode, start_date="2015-01-01")
-    assert synced.ids(stream.name) == in_order_of_parents(vendor)
+    assert synced.ids(stream.name) == in_order_of_parents(vendor, stream)
     column, cursor = f"{stream.parent_name}_id", f"{stream.parent_name}_updated_at"
     parents = {record.id: record for record in vendor.records("conversation")}
-    (child_list,) = CHILD_LISTS
+    child_list = list_of(stream)
     for row in synced.rows(stream.name):
         family = vendor.children(child_list, row[column])
         assert row["id"] in {child.id for child in family}
@@ -366,11 +382,11 @@ def test_only_the_children_of_changed_parents_are_read_again(vendor_of, read, ti
     time.tick(3600)
     vendor.journal.clear()
     second = read(vendor, stream, state={stream.name: first.state(stream.name)})
-    (child_list,) = CHILD_LISTS
+    child_list = list_of(stream)
     family = [child.id for child in vendor.children(child_list, changed)]
     assert sorted(second.ids(stream.name)) == sorted(family)
     asked = {entry.path for entry in vendor.journal.entries if entry.endpoint == child_list}
-    assert asked == {f"/v1/conversations/{changed}/messages"}
+    assert asked == {f"/v1/{stream.endpoint.format(id=changed)}"}
 
 
 @of_kind(ChildStream)
@@ -386,7 +402,7 @@ def test_a_parent_that_is_gone_is_skipped_and_counted(vendor_of, read, stream):
     vendor.switch(page_size_max=500)
     synced = read(vendor, stream, start_date="2015-01-01")
     assert synced.status(stream.name) is COMPLETE
-    assert sorted(synced.ids(stream.name)) == sorted(in_order_of_parents(vendor))
+    assert sorted(synced.ids(stream.name)) == sorted(in_order_of_parents(vendor, stream))
     said = [line for line in synced.logs if "of the parents were gone (404)" in line]
     assert said == [
         f"Stream {stream.name}: 3 of the parents were gone (404) when their children were read."

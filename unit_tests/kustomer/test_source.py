@@ -311,7 +311,7 @@ def test_lists_are_read_when_only_the_right_to_search_is_missing(org, sync):
 def test_discover_offers_every_stream_in_its_modes_when_asked(requests_mock):
     output = entrypoint_wrapper.discover(SourceKustomer(), config())
     found = {stream.name: stream for stream in output.catalog.catalog.streams}
-    assert set(found) == STREAMS | GUARDED | SETTINGS
+    assert set(found) == STREAMS | GUARDED | SETTINGS | {"attachments"}
     for name in SETTINGS:
         assert [mode.value for mode in found[name].supported_sync_modes] == ["full_refresh"]
     for stream in map(found.get, STREAMS):
