@@ -14,6 +14,8 @@ WITH_PYTHON = python='$(PYTHON)'; "$$python" -c '$(SUITABLE)' 2>/dev/null || { \
   echo "Name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3.13" >&2; exit 1; }
 
 RUN := .venv/bin/python -m
+# Two processes on two cores. Tests that share files are one group, for one process.
+PYTEST := $(RUN) pytest -n auto --dist loadgroup
 PIP_INSTALL := $(RUN) pip install -qq
 UV_VERSION := 0.13.9
 AUDIT_VERSION := 2.10.1
@@ -27,10 +29,15 @@ help: ## list the commands (this)
 env: .venv/.project ## make .venv/ with the locked packages, once
 
 test: check ## lint, types, all tests, coverage (ARGS="-k tags unit_tests" for some tests)
-	$(if $(ARGS),$(RUN) pytest $(ARGS),$(RUN) pytest -n auto --cov --cov-report=term)
+ifdef ARGS
+	$(RUN) pytest $(ARGS)
+else
+	$(PYTEST) -m "not slow" --cov unit_tests
+	$(PYTEST) -m "slow and not image_tests"
+endif
 
 unit: env ## the quick tests, under a minute (ARGS as for test)
-	$(RUN) pytest -n auto -m "not slow" unit_tests $(ARGS)
+	$(PYTEST) -m "not slow" unit_tests $(ARGS)
 
 snapshots: env ## accept what spec and discover say in addition
 	@$(RUN) unit_tests.test_snapshots
@@ -61,7 +68,7 @@ lock: .uv/.ready ## follow pyproject.toml in requirements/ (ARGS=--upgrade moves
 newest: env ## all tests with the newest packages that pyproject.toml allows (changes .venv/)
 	$(PIP_INSTALL) --upgrade --upgrade-strategy eager --no-build-isolation --editable .
 	$(RUN) pip list --format=freeze | grep -E '^(airbyte-cdk|requests|pydantic|orjson)='
-	$(RUN) pytest -n auto
+	$(PYTEST)
 	@rm -f .venv/.packages
 
 audit: .audit/.ready ## look the locked packages up among known vulnerabilities (needs network)

@@ -1,4 +1,4 @@
-"""The fake vendor that listens, and the configs by which the CDK's standard suites reach it."""
+"""The listening fake vendor, and the configs with which the CDK's standard suites reach it."""
 
 import json
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-# The CDK's own hook: it runs a suite's tests for each config in acceptance-test-config.yml.
+# The CDK's own hook. It runs the tests of a suite for each config in acceptance-test-config.yml.
 from airbyte_cdk.test.standard_tests.pytest_hooks import pytest_generate_tests  # noqa: F401
 
 from fake_vendor import Courier, FakeVendor, Kustomer
@@ -14,18 +14,27 @@ from fake_vendor import Courier, FakeVendor, Kustomer
 HERE = Path(__file__).resolve().parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark all tests in this folder as slow: most of them start processes."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def vendor() -> Iterator[FakeVendor]:
-    """Both vendors on a free loopback port, with rows older than Kustomer's two years as well."""
-    with FakeVendor(Kustomer(rows=300, child_rows=40, ties=(40,)), Courier(rows=123)) as listening:
+    """Both vendors on a free loopback port. Some rows are older than Kustomer's two years."""
+    with FakeVendor(
+        Kustomer(rows=300, child_rows=40, event_rows=50, ties=(40,)), Courier(rows=123)
+    ) as listening:
         yield listening
 
 
 @pytest.fixture(scope="session")
 def reachable_configs(vendor: FakeVendor) -> Iterator[None]:
-    """A copy of each sample config in .tmp/ beside it, with the address where the vendor listens.
+    """Copy each sample config to .tmp/ next to it, with the address of the vendor.
 
-    The port is known only now, and the suites read their configs from files.
+    The port is only known now, and the suites read their configs from files.
     """
     written = []
     for name in ("sample_config.json", "invalid_config.json"):

@@ -1,4 +1,4 @@
-"""The CDK's standard suite for the Courier source, and that its sample files are up to date."""
+"""The CDK's standard suite for the Courier source, and a check that sample files are current."""
 
 import json
 from dataclasses import replace
@@ -13,6 +13,8 @@ from source_courier import SourceCourier
 
 HERE = Path(__file__).resolve().parent
 pytestmark = [
+    # All tests that use the files in .tmp/ run in one process.
+    pytest.mark.xdist_group("reachable_configs"),
     pytest.mark.usefixtures("reachable_configs"),
     pytest.mark.filterwarnings(
         "error::airbyte_cdk.test.standard_tests.DiscoveredCatalogWarning",
@@ -21,14 +23,14 @@ pytestmark = [
 
 
 class TestSourceCourier(SourceTestSuiteBase):
-    """What the CDK asks of every source."""
+    """The CDK's tests for every source."""
 
     connector = SourceCourier
 
 
 @pytest.fixture
 def config():
-    """The sample config, as the suite reaches the vendor by it."""
+    """The sample config with the address of the fake vendor."""
     return json.loads((HERE / ".tmp/sample_config.json").read_text())
 
 
@@ -41,7 +43,7 @@ def catalog():
 
 
 def test_the_sample_catalog_is_what_discover_prints(config, catalog):
-    """But for the schemas, which are long and not what a catalog chooses."""
+    """Schemas are not compared. They are long, and a catalog does not choose them."""
     printed = discover(SourceCourier(), config).catalog.catalog.streams
     without_schemas = [replace(stream, json_schema={}) for stream in printed]
     assert [configured.stream for configured in catalog.streams] == without_schemas
