@@ -4,7 +4,7 @@ from http_source.start import start
 
 
 def main() -> None:
-    """Run the verb on the command line; the console script `source-courier` calls this too."""
+    """Run the command in `sys.argv`. The console script `source-courier` calls this too."""
     start("source_courier", "SourceCourier")
 
 

@@ -4,7 +4,7 @@ from http_source.start import start
 
 
 def main() -> None:
-    """Run the verb on the command line; the console script `source-kustomer` calls this too."""
+    """Run the command in `sys.argv`. The console script `source-kustomer` calls this too."""
     start("source_kustomer", "SourceKustomer")
 
 

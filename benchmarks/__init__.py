@@ -1,1 +1,1 @@
-"""The speed of both sources on the fake vendor: `python -m benchmarks`, or `make bench`."""
+"""Measures the speed of both sources on the fake vendor: `python -m benchmarks`, `make bench`."""

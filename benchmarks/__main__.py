@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.process import BenchmarkError, stop_all
 from benchmarks.scenarios import DEFAULT_ROWS, SCENARIOS, Bench, Measured, Result
 
-# One line of scenarios after the other; those of a line mostly wait, and do it side by side.
+# The lines run one after the other. The scenarios of a line mostly wait, so they run in parallel.
 PLAN = (
     ("no-latency",), ("150-ms",), ("1-s", "rate-limit"), ("hot-month",), ("memory",),
     ("large-rows",), ("courier",), ("start-up",), ("tuning",),
@@ -27,31 +27,30 @@ _HEAD = (
     "lost",
 )  # fmt: skip
 _HOW = """\
-How it was measured: `python -m benchmarks` on the fake vendor (fake_vendor),
-which runs in a process of its own on the same machine. Every reader is a fresh process; its output
-goes to a file and is counted afterwards, row by row, against the ids that the vendor holds. Wall
-time includes the start of the interpreter and all imports. Processor time (user and system) and
-peak memory are the kernel's account of that one process. Requests and refusals (429) are the
-vendor's own count.
+How it was measured: `python -m benchmarks` with the fake vendor (fake_vendor), which runs in its
+own process on the same machine. Every reader is a new process. Its output goes to a file, and each
+row is compared with the ids of the vendor afterwards. Wall time includes the start of the
+interpreter and all imports. The kernel measures processor time (user and system) and peak memory of
+that process. The vendor counts requests and refusals (429).
 
 - ours: `main_kustomer.py read`, all nine streams, incremental, without a state
   (`main_courier.py read` for Courier).
-- floor: requests and orjson on one kept-alive session, one request at a time: 500 rows a page from
-  the last row's moment on, minus the rows already seen there. Nothing is flattened, checked,
-  retried or checkpointed.
-- 100 a page, strict cursor: 100 rows a page by page number, and after page 100 from strictly after
-  the last row on. It loses the rows that share their moment with row 10,000, where there are such.
-- probe before each page: a call to prove the key, then page 1 of 500 rows from the last row's
-  moment on. It brings rows at the borders twice, and stops where one moment fills a page.
+- floor: requests and orjson on one kept-alive session, one request at a time. It reads 500 rows per
+  page from the last row's timestamp, without the rows already seen there. Nothing is flattened,
+  checked, retried or checkpointed.
+- 100 a page, strict cursor: 100 rows per page by page number. After page 100 it continues after the
+  last row's timestamp. It loses rows with the same timestamp as row 10,000.
+- probe before each page: a request that proves the key, then page 1 of 500 rows from the last row's
+  timestamp. It emits rows at the borders twice, and stops if one timestamp fills a page.
 
-The scenarios 1-s and rate-limit, which mostly wait, run side by side, and so do the readers of
-1-s. In brackets: the ratio to the first row of the same table. Only ratios carry over to other
-machines, and those within the noise of whatever else ran.
+The scenarios 1-s and rate-limit mostly wait, so they run in parallel. So do the readers of 1-s. The
+ratio in brackets compares a row with the first row of its table. Only ratios are valid for other
+machines. Other processes on the machine disturb them a little.
 """
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run all or one; 1 if a run broke or lost records, whether or not targets were met."""
+    """Run all scenarios or one. Returns 1 if a run failed or lost records, else 0."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", choices=SCENARIOS, metavar="NAME", help=", ".join(SCENARIOS))
     parser.add_argument("--rows", type=int, default=DEFAULT_ROWS, metavar="N",
@@ -94,7 +93,7 @@ def run(name: str, rows: int) -> Result:
 
     with tempfile.TemporaryDirectory() as place:
         bench = Bench(Path(place), rows, tell)
-        bench.start_up("main_kustomer.py", "spec")  # so that all bytecode is compiled
+        bench.start_up("main_kustomer.py", "spec")  # compiles all bytecode
         result = SCENARIOS[name](bench)
     for target in result.targets:
         tell(f"{'met' if target.met else 'MISSED'}: {target.text}: {target.found}")
@@ -102,7 +101,7 @@ def run(name: str, rows: int) -> Result:
 
 
 def introduction(seconds: float) -> str:
-    """When, where and how."""
+    """Return the head of the report: when, where and how."""
     return (
         "# Speed of the sources\n\n"
         f"{datetime.now(UTC):%Y-%m-%d}, {platform.python_implementation()} "
@@ -112,7 +111,7 @@ def introduction(seconds: float) -> str:
 
 
 def section(name: str, result: Result) -> str:
-    """A scenario as Markdown."""
+    """Return a scenario as Markdown."""
     targets = [
         f"- {'met' if target.met else 'missed'}: {target.text}: {target.found}"
         for target in result.targets
@@ -122,7 +121,7 @@ def section(name: str, result: Result) -> str:
 
 
 def table(runs: list[Measured]) -> list[str]:
-    """A Markdown table, its columns aligned."""
+    """Return a Markdown table with aligned columns."""
     cells = [_HEAD, *(row(run, runs[0]) for run in runs)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
@@ -136,7 +135,7 @@ def table(runs: list[Measured]) -> list[str]:
 
 
 def row(run: Measured, first: Measured) -> tuple[str, ...]:
-    """One reader's cells."""
+    """Return the cells of one reader."""
 
     def cell(value: float, floor: float, form: str) -> str:
         return format(value, form) + ("" if run is first else f" ({value / floor:.2f} x)")

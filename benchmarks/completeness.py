@@ -1,20 +1,20 @@
-"""What gets lost and what comes twice: this source and two simpler ways to read the same search.
+"""Counts lost and duplicate rows: of this source and of two simpler ways to read the same search.
 
     python -m benchmarks.completeness
 
-Every scenario has its own fake vendor and is read three times, each time from the same beginning:
+Every scenario has its own fake vendor and is read three times, each time from the same start:
 
-- by this source, as a process of its own over a socket;
-- "gte, page 1": always page 1 of 500 rows with `updated_at >= bound`, ascending; the bound moves
-  to the last row's timestamp;
-- "gt after page 100": pages of 100 rows with `updated_at > bound`, by number up to page 100; then
-  the bound moves to the last row's timestamp, and so on.
+- This source reads it over a socket, in its own process.
+- "gte, page 1" always requests page 1 of 500 rows with `updated_at >= bound`, ascending. The bound
+  moves to the last row's timestamp.
+- "gt after page 100" requests pages of 100 rows with `updated_at > bound`, by number up to page
+  100. Then the bound moves to the last row's timestamp, and so on.
 
-The latter two are how public connectors read: without an upper bound and without the archive. They
-end at an empty page or one without `links.next`. They save
-their state after every page, this source every 500 rows.
+Public connectors read in these last two ways: without an upper bound and without the archive. They
+end at an empty page or at a page without `links.next`. They save their state after every page. This
+source saves it every 500 rows.
 
-Writes completeness.md beside this file. The exit code is 1 if this source lost anything.
+Writes completeness.md next to this file. The exit code is 1 if this source lost anything.
 """
 
 from __future__ import annotations
@@ -40,27 +40,29 @@ from fake_vendor.data import Record
 from fake_vendor.wire import Reply
 
 _ROOT = Path(__file__).parent.parent
-# Vendor time stands still, but for what a search takes at the documented 100 a minute. It is long
-# past: the source goes by the earlier of its own clock and the vendor's.
+# Vendor time only moves with searches. Each search takes as long as the documented limit of 100 a
+# minute allows. The time is in the past, because the source uses the earlier of its own clock and
+# the vendor's.
 _NOW = datetime(2025, 1, 1, tzinfo=UTC)
 _SEARCH_SECONDS = 0.6
 _HORIZON = timedelta(days=730)
 _START = "2018-01-01T00:00:00.000Z"
-# Between the two syncs of an incremental scenario; longer than the source's settling period.
+# The time between the two syncs of an incremental scenario. It is longer than the index lag that
+# the source allows for.
 _PAUSE_SECONDS = 300
 _LAG_SECONDS = 60
 _IDLE_PAGES = 10
 
-# One version of one record: its id and its updated_at, in the one spelling that sorts as text.
+# One version of one record: its id and its updated_at, in a format that sorts as text.
 Version = tuple[str, str]
 Pages = Iterator[list[Version]]
 
 
 class Org(Kustomer):
-    """A Kustomer whose time passes by requests, with an index lag that may vary by change."""
+    """A Kustomer whose clock moves with each request. Each change may have another index lag."""
 
     def __init__(self, scenario: Scenario) -> None:
-        """Build the scenario's data."""
+        """Build the data of the scenario."""
         super().__init__(
             {"customer": scenario.rows},
             list_rows=0,
@@ -74,13 +76,13 @@ class Org(Kustomer):
         scenario.prepare(self)
 
     def pass_time(self) -> None:
-        """Let the time of one search pass."""
+        """Move the clock by the time of one search."""
         self.clock.advance(_SEARCH_SECONDS)
         if self._lags:
             self.switch(index_lag_seconds=self._lags.uniform(0, _LAG_SECONDS))
 
     def handle(self, request: Request) -> Reply:
-        """Answer one request, a little later than the one before."""
+        """Answer one request. The clock moves a little before it."""
         with self._one_at_a_time:
             self.pass_time()
             return super().handle(request)
@@ -97,7 +99,7 @@ def _changes_of_the_last_minute(org: Org) -> None:
 
 
 def _records_at_the_border(org: Org) -> None:
-    """Every search moves the border past six of them, from the normal search to the archive."""
+    """Each search moves the horizon past six of these records, which then are in the archive."""
     for tenths in range(300):
         at = _NOW - _HORIZON + timedelta(seconds=tenths / 10)
         org.insert("customer", at, indexed=True)
@@ -105,7 +107,7 @@ def _records_at_the_border(org: Org) -> None:
 
 @dataclass(frozen=True)
 class Scenario:
-    """What the vendor holds and does, and how often it is read."""
+    """The data and behaviour of the vendor, and how it is read."""
 
     title: str
     rows: int = 12_000
@@ -116,7 +118,7 @@ class Scenario:
     prepare: Callable[[Org], None] = _nothing
     incremental: bool = False
     kills: int = 0
-    # The others end at a page shorter than they asked for, instead of at a missing next link.
+    # The other readers end at a short page, and not at a missing next link.
     ends_at_short_page: bool = False
 
 
@@ -175,22 +177,22 @@ SCENARIOS = (
 
 
 class LoopsError(Exception):
-    """A reader asks for the same page for ever."""
+    """A reader requests the same page again and again."""
 
 
 @dataclass
 class Reading:
-    """What one reader emitted in a scenario, and where it would go on."""
+    """What one reader emitted in a scenario, and where it would continue."""
 
     emitted: list[Version] = field(default_factory=list)
     state: Any = None
-    # All below has been read; and what is at it, for the reader that goes on behind it.
+    # Everything below `read_to` was read. With `bound_is_read`, the rows at `read_to` too.
     read_to: str = _START
     bound_is_read: bool = False
     loops: bool = False
 
     def outcome(self, scenario: Scenario, org: Org) -> Outcome:
-        """Count what is missing and what came twice."""
+        """Count missing and duplicate rows."""
         emitted, records = Counter(self.emitted), org.records("customer")
         missing = [one for one in records if (one.id, one.updated_at) not in emitted]
         if scenario.incremental and not self.loops:
@@ -214,18 +216,18 @@ class Outcome:
     loops: bool
 
     def cells(self) -> tuple[str, str]:
-        """As in the table."""
+        """Return the cells of the table."""
         if self.loops:
             return f"loops, {self.lost:,} never reached", "endless"
         return f"{self.lost:,}", f"{self.duplicated:,}"
 
 
-# Reads on from where a reading stands: (org, scenario, reading, rows to be killed after).
+# Continues a reading: (org, scenario, reading, number of rows after which the reader is killed).
 Read = Callable[[Org, Scenario, Reading, int | None], None]
 
 
 def read_by_source(org: Org, scenario: Scenario, reading: Reading, kill_after: int | None) -> None:
-    """The source as the platform starts it: a process; and killed as hard."""
+    """Run this source as the platform does: in its own process. SIGKILL kills it."""
     with FakeVendor(org) as vendor, tempfile.TemporaryDirectory() as place:
         files = {
             "config": {"api_token": org.token, "start_date": _START, "api_url": vendor.url},
@@ -247,7 +249,7 @@ def read_by_source(org: Org, scenario: Scenario, reading: Reading, kill_after: i
 def _take_output(
     process: subprocess.Popen[bytes], reading: Reading, kill_after: int | None
 ) -> None:
-    """All whole lines, those too that were still in the pipe when the process died."""
+    """Read all whole lines, also those that are still in the pipe after the process was killed."""
     rows = 0
     for line in process.stdout or ():
         if not line.endswith(b"\n"):
@@ -276,14 +278,14 @@ def _catalog(sync_mode: str) -> dict[str, Any]:
 
 
 def read_gte_page_1(org: Org, scenario: Scenario, reading: Reading, kill_after: int | None) -> None:
-    """Always page 1, from the last row's timestamp on."""
+    """Read always page 1, from the last row's timestamp."""
     _take_pages(_pages_gte(org, scenario, reading.read_to), reading, kill_after)
 
 
 def read_gt_page_100(
     org: Org, scenario: Scenario, reading: Reading, kill_after: int | None
 ) -> None:
-    """Pages by number up to 100, then what is later than the last row."""
+    """Read pages by number up to 100, then continue with rows later than the last row."""
     reading.bound_is_read = True
     _take_pages(_pages_gt(org, scenario, reading.read_to), reading, kill_after)
 
@@ -332,7 +334,7 @@ def _pages_gt(org: Org, scenario: Scenario, bound: str) -> Pages:
 def _search(
     org: Org, scenario: Scenario, operator: str, bound: str, *, number: int, size: int
 ) -> tuple[list[Version], bool]:
-    """A page, and whether the reader takes it for the last."""
+    """Return a page, and whether the reader treats it as the last."""
     body = {
         "queryContext": "customer",
         "and": [{"customer_updated_at": {operator: bound}}],
@@ -360,7 +362,7 @@ READERS: dict[str, Read] = {
 
 
 def run(scenario: Scenario, read: Read) -> Outcome:
-    """Put a reader through a scenario, from a fresh vendor on."""
+    """Run a reader through a scenario with a new vendor."""
     org, reading, random = Org(scenario), Reading(), Random(2)
     for _ in range(scenario.kills):
         read(org, scenario, reading, random.randint(1, scenario.rows // 6))
@@ -376,17 +378,18 @@ def run(scenario: Scenario, read: Read) -> Outcome:
 _PREFACE = """\
 # Completeness
 
-What three ways to read one search stream lost and emitted twice, on the fake vendor of
-`fake_vendor`. The stream is customers; the same code reads all five searches.
-`python -m benchmarks.completeness` writes this file; the head of that module says what the two
-other ways are.
+This page compares three ways to read one search stream of the fake vendor (`fake_vendor`): how many
+rows each loses, and how many it emits twice. The stream is customers. The same code reads all
+searches. `python -m benchmarks.completeness` writes this file. The docstring of that module
+explains the two other ways.
 
-- Lost: a record whose latest version was never emitted, and which the next sync would not read
+- Lost: the latest version of a record was never emitted, and the next sync would not read it
   either.
-- Twice: emissions of a version (id and `updated_at`) that had been emitted before.
-- A full refresh is one sync. "Two syncs" are incremental: the second goes on from the first one's
-  state, five minutes later, while nothing changes. After kills (SIGKILL of the process; the other
-  two stop in the middle of a page) reading resumes from the last state, and the union counts.
+- Twice: a version (id and `updated_at`) was emitted that had been emitted before.
+- A full refresh is one sync. "Two syncs" are incremental. The second one continues from the state
+  of the first one, five minutes later, and nothing changes in between. After a kill (SIGKILL of
+  this source; the other two stop in the middle of a page) the read continues from the last state.
+  The rows of all reads count together.
 
 """
 
@@ -396,7 +399,7 @@ def _row(cells: list[str]) -> str:
 
 
 def main() -> int:
-    """Run all, print and write the table."""
+    """Run all scenarios. Print and write the table."""
     began = time.monotonic()
     columns = ["Scenario", "Sync", "Rows"]
     columns += [f"{name}: {what}" for name in READERS for what in ("lost", "twice")]

@@ -1,8 +1,8 @@
-"""A Kustomer with ten quiet years and one hot month, five years ago.
+"""A Kustomer with few changes in ten years, and very many in one month five years ago.
 
 `python -m benchmarks.hot_month READY_FILE '{"customers": 6000, ...}' '{"users": 150, ...}'`
-Nine rows in ten of each searched stream lie in the hot month, the others evenly in the ten years.
-Notes, which no archive keeps, are all quiet and of the last year and a half.
+Nine of ten rows of each searched stream are in the hot month. The others are spread evenly over ten
+years. Notes have no archive. So they are spread evenly over the last year and a half.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main(ready: Path, rows: dict[str, int], list_rows: dict[str, int]) -> None:
 
 
 def spread(vendor: Kustomer, kind: str, count: int, start: datetime, end: datetime) -> None:
-    """Insert rows at even distances."""
+    """Insert rows at even intervals."""
     for number in range(count):
         vendor.insert(kind, start + (end - start) * number / count, indexed=True)
 

@@ -1,4 +1,4 @@
-"""Runs a child and says what it cost; serves a vendor for as long as a block lasts."""
+"""Runs a child process and measures its cost. Serves a vendor during a `with` block."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _running: set[subprocess.Popen[bytes]] = set()
 
 
 def stop_all() -> None:
-    """Kill all that runs, so that whoever waits for it, in whatever thread, goes on."""
+    """Kill all child processes, so that the threads that wait for them continue."""
     for process in list(_running):
         process.kill()
 
 
 class BenchmarkError(Exception):
-    """A sentence on why there is nothing to measure."""
+    """There is nothing to measure. The text says why."""
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What a child took: seconds, seconds of processor, bytes at the peak, and its exit code."""
+    """The cost of a child: seconds, processor seconds, peak memory in bytes. And its exit code."""
 
     wall: float
     cpu: float
@@ -47,7 +47,7 @@ class Usage:
 
 
 def measure(arguments: list[str], output: Path, errors: Path) -> Usage:
-    """Run Python with these arguments to its end, its output going to files."""
+    """Run Python with these arguments to its end. Its output goes to files."""
     with output.open("wb") as out, errors.open("wb") as err:
         began = time.perf_counter()
         process = subprocess.Popen(
@@ -72,17 +72,17 @@ def measure(arguments: list[str], output: Path, errors: Path) -> Usage:
 
 @dataclass(frozen=True)
 class Vendor:
-    """A fake vendor in a process of its own, at `url`."""
+    """A fake vendor in its own process, at `url`."""
 
     url: str
 
     def stats(self, vendor: str = "kustomer") -> dict[str, Any]:
-        """What it was asked since the last reset."""
+        """Return the sums of its requests since the last reset."""
         stats: dict[str, Any] = self._control("stats")[vendor]
         return stats
 
     def reset(self) -> None:
-        """Forget what it was asked."""
+        """Reset the sums."""
         self._control("reset-stats", {})
 
     def _control(self, task: str, body: Any = None) -> Any:
@@ -93,7 +93,7 @@ class Vendor:
 
 @contextmanager
 def serving(place: Path, module: str, *arguments: str) -> Iterator[Vendor]:
-    """Serve a vendor; `{ready}` among the arguments is the file that tells its URL."""
+    """Serve a vendor. `{ready}` in the arguments becomes the file to which it writes its URL."""
     ready, log = place / "ready", place / "vendor.log"
     ready.unlink(missing_ok=True)
     program = [sys.executable, "-m", module, *(text.format(ready=ready) for text in arguments)]

@@ -1,6 +1,6 @@
 """Plain readers of the same nine streams, to compare with: `python -m benchmarks.readers NAME ...`.
 
-Each asks for one page at a time on a kept-alive session and writes one JSON line per record.
+Each reader requests one page at a time on a kept-alive session and writes one JSON line per record.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TOKEN = "kustomer-demo-token"
 
 
 class Vendor:
-    """Kustomer, asked politely and one page at a time."""
+    """Sends requests to Kustomer, one at a time. It does not retry."""
 
     def __init__(self, url: str, start: str) -> None:
         self.start = start
@@ -31,7 +31,7 @@ class Vendor:
         self._session.headers["Authorization"] = f"Bearer {TOKEN}"
 
     def search(self, context: str, operator: str, bound: str, page: int, size: int) -> Rows:
-        """One page of what was updated at (or after, or strictly after) a moment."""
+        """Fetch one page of records updated at or after (`gte`) or after (`gt`) a moment."""
         attribute = f"{context}_updated_at"
         body = {
             "queryContext": context,
@@ -44,7 +44,7 @@ class Vendor:
         return rows
 
     def pages(self, kind: str, size: int) -> Iterator[Rows]:
-        """A list, page by page, for as long as there is a next one."""
+        """Yield the pages of a list until there is no next one."""
         page, more = 1, True
         while more:
             answer = self.get(f"{kind}s", page=page, pageSize=size)
@@ -52,7 +52,7 @@ class Vendor:
             page, more = page + 1, bool(answer["links"]["next"])
 
     def get(self, path: str, **params: int) -> Any:
-        """One GET."""
+        """Send a GET request."""
         return self._json(self._session.get(f"{self._base}/{path}", params=params))
 
     @staticmethod
@@ -62,7 +62,7 @@ class Vendor:
 
 
 def floor(vendor: Vendor) -> None:
-    """500 rows a page from the last row's moment on, without the rows already seen there."""
+    """500 rows per page from the last row's timestamp, without the rows already seen there."""
     for context in CONTEXTS:
         bound, border, more = vendor.start, set[str](), True
         while more:
@@ -82,7 +82,7 @@ def floor(vendor: Vendor) -> None:
 
 
 def hundred(vendor: Vendor) -> None:
-    """100 rows a page by page number; after page 100 on from strictly after the last row."""
+    """100 rows per page, by page number. After page 100 it continues after the last row."""
     for context in CONTEXTS:
         operator, bound, page, more = "gte", vendor.start, 1, True
         while more:
@@ -97,7 +97,7 @@ def hundred(vendor: Vendor) -> None:
 
 
 def probing(vendor: Vendor) -> None:
-    """A call to prove the key before each page of 500, and always page 1 from the last row on."""
+    """A request that proves the key before each page of 500. Always page 1 from the last row."""
     for context in CONTEXTS:
         bound, more = vendor.start, True
         while more:
@@ -115,13 +115,13 @@ def probing(vendor: Vendor) -> None:
 
 
 def updated(rows: Rows) -> str:
-    """The last row's moment."""
+    """Return the timestamp of the last row."""
     moment: str = rows[-1]["attributes"]["updatedAt"]
     return moment
 
 
 def write(kind: str, rows: Rows) -> None:
-    """One line per row, shaped as a record message's content is."""
+    """Write one line per row, in the form of the content of a record message."""
     for row in rows:
         sys.stdout.buffer.write(orjson.dumps({"stream": f"{kind}s", "data": row}) + b"\n")
 

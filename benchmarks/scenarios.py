@@ -1,4 +1,4 @@
-"""What is measured: each scenario runs readers against a vendor and holds them to a target."""
+"""The scenarios. Each runs readers against a vendor and compares them with a target."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from benchmarks import untuned
 from benchmarks.process import ROOT, BenchmarkError, Usage, Vendor, measure, serving
 from fake_vendor.data import LIST_PAGE_SIZES, PLURALS
 
-# Rows of a medium-sized organisation; `messages` lie deeper than one search can be read.
+# Rows of a medium-sized organisation. It has more `messages` than one search can read.
 DEFAULT_ROWS = 45_000
 _PARTS = {"messages": 21, "conversations": 9, "customers": 6, "kobjects": 5, "notes": 4}
 _LIST_PAGE = {PLURALS[kind]: size for kind, size in LIST_PAGE_SIZES.items()}
 _LIST_ROWS = 150
 _PAGE = 500
-# All of the vendor's rows are younger than the start date, and both younger than the archive.
+# All rows are newer than the start date. So nothing is read from the archive.
 _YEARS, _START_DAYS = "1.5", 600
 _LABELS = {
     "floor": "floor",
@@ -35,7 +35,7 @@ _LABELS = {
 
 @dataclass(frozen=True)
 class Measured:
-    """One reader's run. `lost` and `strange` compare its records with the vendor's."""
+    """The run of one reader. `lost` and `strange` compare its records with the vendor's."""
 
     reader: str
     usage: Usage
@@ -50,18 +50,18 @@ class Measured:
 
     @property
     def cpu_per_row(self) -> float:
-        """Seconds of processor per record."""
+        """Processor seconds per record."""
         return self.usage.cpu / max(1, self.rows)
 
     @property
     def whole(self) -> bool:
-        """Whether it ended well with exactly the vendor's records."""
+        """Whether the run succeeded with exactly the vendor's records."""
         return not (self.lost or self.strange or self.duplicates or self.end)
 
 
 @dataclass(frozen=True)
 class Target:
-    """A promise, what was measured, and whether it holds."""
+    """A target, what was measured, and whether the target is met."""
 
     text: str
     found: str
@@ -70,7 +70,7 @@ class Target:
 
 @dataclass
 class Result:
-    """A scenario's runs and targets; `broken` if one of ours failed or did not bring every row."""
+    """A scenario's runs and targets. `broken` if a run of ours failed or lost a row."""
 
     title: str
     runs: list[Measured] = field(default_factory=list)
@@ -78,11 +78,11 @@ class Result:
     broken: bool = False
 
     def target(self, text: str, found: str, *, met: bool) -> None:
-        """Note a target."""
+        """Add a target."""
         self.targets.append(Target(text, found, met))
 
     def complete(self, *ours: Measured) -> None:
-        """Note whether ours brought the vendor's records, each once, and met no refusal."""
+        """Add a target for our runs: all of the vendor's records, each once, and no 429."""
         for run in ours:
             good = run.whole and not run.refused
             found = (
@@ -95,21 +95,21 @@ class Result:
 
 @dataclass(frozen=True)
 class Bench:
-    """Where to keep files, how many rows to read, and whom to tell of each run."""
+    """A folder for files, the number of rows, and a function that gets a line per run."""
 
     place: Path
     rows: int
     tell: Callable[[str], None]
 
     def split(self, share: float = 1) -> dict[str, int]:
-        """Rows per searched stream, a share of all."""
+        """Return rows per searched stream, for a share of all rows."""
         rows, whole = round(self.rows * share), sum(_PARTS.values())
         parts = {name: max(1, rows * part // whole) for name, part in _PARTS.items()}
         return parts | {"messages": max(1, parts["messages"] + rows - sum(parts.values()))}
 
     @contextmanager
     def kustomer(self, rows: dict[str, int], list_rows: int, *options: str) -> Iterator[Vendor]:
-        """A Kustomer with so many rows."""
+        """Serve a Kustomer with these rows."""
         spelled = ",".join(["0", *(f"{name}={count}" for name, count in rows.items())])
         arguments = ["--ready-file", "{ready}", "--years", _YEARS, "--courier-rows", "0"]
         arguments += ["--rows", spelled, "--list-rows", str(list_rows), *options]
@@ -127,7 +127,7 @@ class Bench:
         source: str = "kustomer",
         without: str = "",
     ) -> Measured:
-        """Run a reader, and compare what it wrote with what the vendor has."""
+        """Run a reader and compare its output with the vendor's records."""
         output, errors = self.place / "output", self.place / "errors"
         start = start or f"{datetime.now(UTC) - timedelta(days=_START_DAYS):%Y-%m-%d}"
         if reader == "ours":
@@ -168,7 +168,7 @@ class Bench:
         return run
 
     def _ours(self, source: str, url: str, start: str, expected: dict[str, int]) -> list[str]:
-        """Read the streams that rows are expected of, and no other."""
+        """Return the command that reads exactly the streams in `expected`."""
         config, key = self.place / "config.json", {"api_key": "courier-demo-key"}
         if source == "kustomer":
             key = {"api_token": "kustomer-demo-token", "start_date": start}
@@ -197,16 +197,16 @@ def _list_pages(rows: int) -> int:
 
 
 def _ties(rows: dict[str, int]) -> list[str]:
-    """Ten bulk edits of 40 rows each in every searched stream, where they fit."""
+    """Return ten bulk edits of 40 rows each, for every searched stream that has enough rows."""
     return ["--ties", ",".join(["40"] * 10)] if min(rows.values()) >= 800 else []
 
 
 def _compared(
     bench: Bench, title: str, share: float, list_rows: int, latency_ms: int, *turns: str
 ) -> Result:
-    """Run the floor, ours, and others; each turn names readers that run one after the other.
+    """Run the floor, ours, and other readers. Each turn names readers that run one after another.
 
-    Several turns run side by side, each with a vendor of its own: for readers that only wait.
+    Several turns run in parallel, each with its own vendor. This is for readers that only wait.
     """
     rows = bench.split(share)
     options = ["--latency-ms", str(latency_ms), *_ties(rows)]
@@ -224,18 +224,18 @@ def _compared(
             result.runs += runs
     floor, ours = result.runs[:2]
     if not floor.whole:
-        raise BenchmarkError(f"The floor is none: {floor}")
+        raise BenchmarkError(f"The floor reader failed or lost records: {floor}")
     result.complete(ours)
     return result
 
 
 def no_latency(bench: Bench) -> Result:
-    """Processor alone."""
+    """No latency: only processor time counts."""
     return _compared(bench, "No latency", 1, _LIST_ROWS, 0, "floor ours hundred probing")
 
 
 def some_latency(bench: Bench) -> Result:
-    """What a transatlantic call takes."""
+    """The latency of a transatlantic call."""
     result = _compared(bench, "150 ms latency", 1, _LIST_ROWS, 150, "floor ours")
     floor, ours = result.runs[:2]
     wall = ours.usage.wall / floor.usage.wall
@@ -266,7 +266,7 @@ def much_latency(bench: Bench) -> Result:
 
 
 def rate_limit(bench: Bench) -> Result:
-    """More searches than a minute allows."""
+    """More searches than the limit of a minute."""
     rows = bench.split(61 / 45)
     limits = ["--latency-ms", "300", "--search-limit", "100", "--org-limit", "1000"]
     result = Result(
@@ -287,7 +287,7 @@ def rate_limit(bench: Bench) -> Result:
 
 
 def hot_month(bench: Bench) -> Result:
-    """Where reading month by month would ask in vain."""
+    """Most months have few records, so a reader that goes month by month gets empty pages."""
     rows, lists = bench.split(), _lists(25)
     result = Result(
         f"Ten quiet years and one hot month, in the archive; {sum(rows.values()):,} searched rows"
@@ -309,7 +309,7 @@ def hot_month(bench: Bench) -> Result:
 
 
 def memory(bench: Bench) -> Result:
-    """Ten times the rows in the same memory."""
+    """Ten times the rows must need the same memory."""
     result = Result("Memory, no latency")
     for share in (4 / 9, 40 / 9):
         rows = bench.split(share)
@@ -326,12 +326,12 @@ def memory(bench: Bench) -> Result:
     return result
 
 
-# Bytes that every row is made longer by, rows, and megabytes that the process may take at its peak.
+# Bytes added to every row, number of rows, and the allowed peak memory in megabytes.
 _LARGE_ROWS = ((0, 20_000, 150), (18_500, 4_000, 220), (58_500, 2_000, 300), (398_500, 300, 400))
 
 
 def large_rows(bench: Bench) -> Result:
-    """Long e-mails: memory follows the bytes of pages, not their number."""
+    """Long e-mails: memory depends on the bytes of the pages, not on their number."""
     result = Result("Rows of 1.5, 20, 60 and 400 kB, no latency")
     for longer, count, megabytes in _LARGE_ROWS:
         rows = dict.fromkeys(_PARTS, 0) | {"messages": count}
@@ -362,7 +362,7 @@ def large_rows(bench: Bench) -> Result:
 
 
 def courier(bench: Bench) -> Result:
-    """Ten rows a page, whatever is asked for: the next page is asked for meanwhile."""
+    """Ten rows per page. The next page is fetched while a page is emitted."""
     count = max(20, bench.rows // 75)
     pages, latency = -(-count // 10), 0.150
     result = Result(f"Courier, 150 ms latency; {count:,} messages, ten a page")
@@ -385,7 +385,7 @@ def courier(bench: Bench) -> Result:
 
 
 def start_up(bench: Bench) -> Result:
-    """What importing the CDK alone takes is given."""
+    """The start of a process, compared with the import of the CDK alone."""
     result = Result("Start-up")
     programs = {
         "import airbyte_cdk": ("-c", "import airbyte_cdk"),
@@ -410,7 +410,7 @@ _TUNING_RUNS = 5
 
 
 def tuning(bench: Bench) -> Result:
-    """The same sync without one setting of the process each, in turn."""
+    """The same sync again and again, each time without one setting of tuning.py."""
     rows, lists = bench.split(), _lists(25)
     result = Result(f"Settings of the process, no latency; {sum(rows.values()):,} searched rows")
     names = {"all settings": "-", **{f"without {name}": name for name in untuned.OFF}}

@@ -1,7 +1,7 @@
-"""Counts a reader's output against the vendor's records, in a process of its own.
+"""Compares a reader's output with the vendor's records, in its own process.
 
 `python -m benchmarks.tally FILE '{"customers": 6000, ...}' kustomer` prints one JSON object. The
-parent stays small that way: a child's peak memory includes that of the process it came from.
+own process keeps the parent small. A child's peak memory includes the memory of its parent.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _KINDS = {plural: kind for kind, plural in PLURALS.items()}
 
 
 def tally(output: Path, expected: dict[str, int], *, courier: bool) -> dict[str, int]:
-    """Rows, distinct ids, ids of the vendor's that are missing, and ids that it never had."""
+    """Count rows, distinct ids, missing ids of the vendor, and ids that the vendor never had."""
     seen: dict[str, set[str]] = {stream: set() for stream in expected}
     rows = incomplete = 0
     with output.open("rb") as lines:
@@ -31,7 +31,7 @@ def tally(output: Path, expected: dict[str, int], *, courier: bool) -> dict[str,
     lost = strange = 0
     for stream, count in expected.items():
         found = seen[stream]
-        if courier:  # its ids tell when they were made, so they are counted, not compared
+        if courier:  # its ids contain the time, so they are counted and not compared
             lost += max(0, count - len(found))
             strange += max(0, len(found) - count)
         else:

@@ -10,7 +10,7 @@ from typing import Any
 
 from http_source import tuning
 
-# Each setting, and what holds without it: the defaults of Python, glibc and `requests`.
+# The value of each setting when it is off: the defaults of Python, glibc and `requests`.
 OFF: dict[str, Any] = {
     "COLLECTOR_RESTS_DURING_IMPORT": False,
     "COLLECTOR_THRESHOLDS": (700, 10, 10),
@@ -20,11 +20,11 @@ OFF: dict[str, Any] = {
 
 
 def main() -> None:
-    """Switch the named setting off, or none, and run the verb."""
+    """Switch off the named setting, or none, and run the command."""
     setting = sys.argv.pop(1)
     if setting in OFF:
         setattr(tuning, setting, OFF[setting])
-    from main_kustomer import main as run  # noqa: PLC0415 - the setting counts before
+    from main_kustomer import main as run  # noqa: PLC0415 - the setting must change first
 
     run()
 

@@ -1,6 +1,6 @@
-r"""A made-up Kustomer and a made-up Courier, as they behave for a data extractor.
+r"""A fake Kustomer and a fake Courier. They behave as the real ones do for a connector.
 
-By hand:
+From a shell:
 
     $ python -m fake_vendor --port 8765 --rows 2000,notes=0 --ties 500,700
     http://127.0.0.1:8765

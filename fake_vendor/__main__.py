@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _announce(path: Path, url: str) -> None:
-    """Write the file in one step, so that a reader never sees half a URL."""
+    """Write the file in one step, so that no reader sees half a URL."""
     draft = path.with_name(f"{path.name}.part")
     draft.write_text(f"{url}\n")
     draft.replace(path)
@@ -62,6 +62,7 @@ def _kustomer(args: argparse.Namespace) -> Kustomer:
         list_rows=args.list_rows,
         setting_rows=args.setting_rows,
         child_rows=args.child_rows,
+        event_rows=args.event_rows,
         seed=args.seed,
         years=args.years,
         ties=args.ties,
@@ -99,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
         help="rows per list stream; 25 where not given")  # fmt: skip
     add("--setting-rows", type=int, default=3, help="rows per list of settings")
     add("--child-rows", type=int, default=30, help="attachments, spread over the conversations")
+    add("--event-rows", type=int, default=1000, help="entries of the log of changes")
     add("--courier-rows", type=int, default=1000, help="Courier messages")
     add("--courier-years", type=float, default=0.1, help="how far back Courier messages reach")
     add("--ties", type=_numbers, default="", metavar="N,N,...",

@@ -1,4 +1,4 @@
-"""The time a vendor believes in, and the spellings of time the vendors use."""
+"""The clock of a vendor, and the time formats that the vendors use."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from email.utils import formatdate
 
 
 class Clock:
-    """Real UTC until it is fixed; once fixed it moves only by `advance`."""
+    """Shows real UTC until it is fixed. After that, only `advance` moves it."""
 
     def __init__(self, fixed: datetime | None = None) -> None:
-        """Start running, or stand still at `fixed`."""
+        """Start to run, or stand still at `fixed`."""
         self._fixed = fixed
         self._offset = timedelta()
 
@@ -32,7 +32,7 @@ class Clock:
         self._fixed, self._offset = at, timedelta()
 
     def advance(self, seconds: float) -> None:
-        """Jump ahead, whether running or standing still."""
+        """Jump ahead. A running clock runs on, and a fixed clock stays fixed."""
         self._offset += timedelta(seconds=seconds)
 
 
@@ -40,7 +40,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def to_ms(at: datetime) -> int:
-    """Return epoch milliseconds, cutting what is finer; a naive time is taken as UTC."""
+    """Return epoch milliseconds. Finer digits are cut off. A naive time counts as UTC."""
     aware = at if at.tzinfo else at.replace(tzinfo=UTC)
     return (aware - _EPOCH) // timedelta(milliseconds=1)
 
@@ -51,12 +51,12 @@ def from_ms(ms: int) -> datetime:
 
 
 def http_date(seconds: float) -> str:
-    """Spell epoch seconds as HTTP headers do, cutting fractions."""
+    """Format epoch seconds as in HTTP headers. Fractions are cut off."""
     return formatdate(seconds, usegmt=True)
 
 
 def iso(ms: int) -> str:
-    """Spell milliseconds as Kustomer stores times: `2018-02-12T22:56:20.546Z`."""
+    """Format epoch milliseconds as Kustomer stores times: `2018-02-12T22:56:20.546Z`."""
     seconds, rest = divmod(ms, 1000)
     t = time.gmtime(seconds)
     return f"{t[0]:04d}-{t[1]:02d}-{t[2]:02d}T{t[3]:02d}:{t[4]:02d}:{t[5]:02d}.{rest:03d}Z"

@@ -1,4 +1,4 @@
-"""Courier as a data extractor meets it: the message log, newest first, ten at a time."""
+"""Courier as a connector sees it: the list of messages, newest first, ten per page."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _MESSAGE_PATH = re.compile(r"/messages/([^/]+)")
 
 @dataclass(frozen=True)
 class CourierSwitches:
-    """How this Courier behaves where the real one is undocumented or ill."""
+    """How this Courier behaves where the real one is undocumented or faulty."""
 
     latency_ms: float = 0
-    # The documentation says 401, a probe of the live API saw 403.
+    # The documentation says 401. A request to the live API got 403.
     bad_key_status: Literal[401, 403] = 401
-    # Ten rows a page, whatever the caller asks for.
+    # The rows per page. A request cannot change it.
     page_size: int = 10
     last_cursor: Literal["omitted", "null", "repeated"] = "omitted"
     repeat_cursor_every: int = 0
@@ -45,7 +45,7 @@ class CourierSwitches:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message: when it was enqueued, its id, and what it becomes when it is served."""
+    """One message: when it was enqueued, its id, and extra fields of its row."""
 
     enqueued_ms: int
     id: str
@@ -53,12 +53,12 @@ class Message:
     extra: Mapping[str, Any] | None = None
 
     def row(self) -> dict[str, Any]:
-        """Return the message as the list shows it."""
+        """Return the row of the message in the list."""
         return _row(self) | dict(self.extra or {})
 
 
 class Courier:
-    """One Courier workspace. `handle` answers requests; the rest is for the test or operator."""
+    """One Courier workspace. `handle` answers requests. All other methods are for tests."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Courier:
         switches: CourierSwitches | None = None,
         clock: Clock | None = None,
     ) -> None:
-        """Make a workspace with so many messages, enqueued within `years` before now."""
+        """Make a workspace with `rows` messages that were enqueued within `years` before now."""
         self.switches = switches or CourierSwitches()
         self.clock = clock or Clock()
         self.key = key
@@ -89,7 +89,7 @@ class Courier:
             self._messages.append(self._make(now - int(span * self._random.random()), None))
         self._messages.sort(key=_place)
 
-    # For the test or operator.
+    # For tests and for the control endpoints.
 
     def switch(self, **changes: Any) -> None:
         """Change switches by name."""
@@ -102,14 +102,14 @@ class Courier:
             return list(self._messages)
 
     def insert(self, at: datetime | None = None, **fields: Any) -> Message:
-        """Add a message enqueued `at` (now); `fields` replace those of its row."""
+        """Add a message enqueued `at` (default: now). `fields` replace those of its row."""
         with self._lock:
             message = self._make(to_ms(at) if at else self.clock.ms(), fields or None)
             insort(self._messages, message, key=_place)
             return message
 
     def update(self, ident: str, **fields: Any) -> Message:
-        """Change fields of a message's row, as a late open does. KeyError if there is none."""
+        """Change fields of a message's row, as a late open does. Raises KeyError for no such id."""
         with self._lock:
             old = self._by_id[ident]
             new = replace(old, extra={**(old.extra or {}), **fields})
@@ -118,12 +118,12 @@ class Courier:
             return new
 
     def expire_cursors(self) -> None:
-        """Make every cursor issued so far unusable."""
+        """Invalidate every cursor that was issued so far."""
         with self._lock:
             self._issued.clear()
 
     def _make(self, enqueued_ms: int, extra: Mapping[str, Any] | None) -> Message:
-        """Make a message whose id looks like an AWS trace id and tells when it was enqueued."""
+        """Make a message. Its id looks like an AWS trace id and contains the time of enqueueing."""
         number = self._made
         self._made += 1
         tail = f"{self._random.getrandbits(64):016x}{number:08x}"
@@ -214,7 +214,7 @@ class Courier:
     def _page(
         self, end: int, since_ms: int, params: Mapping[str, str]
     ) -> tuple[list[Message], bool]:
-        """Walk back from `end` and return a page, and whether anything older matches too."""
+        """Return the page before index `end`, and whether older messages match too."""
         size = self.switches.page_size
         filters = {name: set(params[name].split(",")) for name in _FILTERS if params.get(name)}
         start = bisect_left(self._messages, since_ms, key=_enqueued)
@@ -231,13 +231,13 @@ class Courier:
         return page, False
 
     def _since(self, text: str) -> int:
-        """Read enqueued_after: epoch milliseconds is the documented example, ISO is seen too."""
+        """Parse enqueued_after. The documented example is epoch milliseconds. ISO occurs too."""
         if not text or self.switches.enqueued_after == "ignored":
             return 0
         return int(text) if text.isdigit() else to_ms(datetime.fromisoformat(text))
 
     def _issue(self, message: Message) -> str:
-        """Return a cursor after the message; the documented example decodes to `<ms>,<id>`."""
+        """Return a cursor after the message. The documented example decodes to `<ms>,<id>`."""
         cursor = base64.b64encode(f"{message.enqueued_ms},{message.id}".encode()).decode()
         self._issued[cursor] = self._lists
         return cursor
@@ -264,7 +264,7 @@ class Courier:
 _place = attrgetter("enqueued_ms", "id")
 _enqueued = attrgetter("enqueued_ms")
 
-# Query parameter to row field; several values are joined by commas, and any of them may match.
+# Query parameter -> row field. Several values are joined by commas. One of them must match.
 _FILTERS = {
     "event": "event",
     "list": "listId",
@@ -286,7 +286,7 @@ def _nth(number: int, every: int) -> bool:
     return every > 0 and number % every == 0
 
 
-# What a fault can be put on.
+# The endpoints for which faults can be set.
 ENDPOINTS = ("messages", "message")
 
 
@@ -300,13 +300,13 @@ def _error(status: int, message: str, kind: str) -> Reply:
     return json_reply(status, {"message": message, "type": kind})
 
 
-# The statuses by how often they are dealt: a healthy log with some of everything.
+# Each status occurs as often as in a healthy list of messages.
 _STATUSES = (
     *("DELIVERED",) * 6, *("OPENED",) * 4, *("SENT",) * 3, *("CLICKED",) * 2, "ENQUEUED",
     "UNDELIVERABLE", "UNROUTABLE", "UNMAPPED", "FILTERED", "CANCELED", "DELAYED", "DIGESTED",
     "ROUTED", "SIMULATED", "THROTTLED",
 )  # fmt: skip
-# How far along a message got: the times its row has.
+# Status -> the times that the row of a message has.
 _STAMPS = {
     "SENT": ("sent",),
     "DELIVERED": ("sent", "delivered"),
@@ -337,7 +337,7 @@ def _row(message: Message) -> dict[str, Any]:
     if n % 7:
         row |= {"event": "order-shipped", "notification": "3SXDTQ2F0P4K8EKH18WMGQCV7G1N"}
     else:
-        # A send with inline content has neither template nor event, and goes to an address.
+        # A message with inline content has no template and no event. Its recipient is an address.
         row["recipient"] = f"{user}@example.com"
     for stamp in _STAMPS.get(status, ()):
         row[stamp] = message.enqueued_ms + _LAG_MS[stamp] + mixed % 700
@@ -359,7 +359,7 @@ def _row(message: Message) -> dict[str, Any]:
 
 
 def _providers(row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return what only the single-message endpoint shows; empty until something was tried."""
+    """Return what only the single-message endpoint shows. It is empty before the first try."""
     status = row["status"]
     if status == "FILTERED":
         return [{"error": row["error"], "status": "UNDELIVERABLE"}]

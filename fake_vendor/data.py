@@ -1,11 +1,12 @@
-"""Made-up but lifelike Kustomer resources.
+"""Fake Kustomer resources that look like real ones.
 
-A row is cheap: a `Record` holds its identity and its times, and its JSON is filled in from one of
-a few templates per kind the first time somebody asks for it, then kept.
+A row is cheap. A `Record` contains only its identity and its times. Its JSON is made from one of a
+few templates per kind when it is first needed, and then kept.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -19,12 +20,12 @@ from fake_vendor.clock import iso
 
 SEARCH_KINDS = (
     *("customer", "conversation", "message", "note", "kobject"),
-    *("company", "conversation_time", "work_session"),
+    *("company", "conversation_time", "work_session", "work_item"),
 )
 # The largest page of each list. Documented: 500 for users and teams, 100 for most other lists.
 LIST_PAGE_SIZES = {"user": 500, "team": 500, "tag": 100, "shortcut": 100}
 LIST_KINDS = tuple(LIST_PAGE_SIZES)
-# Settings of an org, in lists of a few rows: what a connector calls the table, and its path.
+# Settings of an org, in lists of a few rows: kind -> name of the connector's table, and path.
 SETTINGS = {
     "brand": ("brands", "brands"),
     "kb_article": ("kb_articles", "kb/articles"),
@@ -37,18 +38,40 @@ SETTINGS = {
     "snooze": ("snoozes", "snoozes"),
     "sub_status": ("sub_statuses", "sub-statuses"),
     "routing_settings": ("team_routing_settings", "routing/settings"),
+    "sla": ("slas", "slas"),
+    "schedule": ("schedules", "schedules"),
 }
 SETTING_KINDS = tuple(SETTINGS)
-# Kinds that are found below a parent alone.
+
+
+@dataclass(frozen=True)
+class Included:
+    """How answers with rows of kind `beside` contain rows of another kind, under `included`."""
+
+    beside: str
+    parameter: tuple[str, str]
+    relationship: str = ""
+    is_in_list: bool = False
+
+
+INCLUDED = {
+    "sla_version": Included("sla", ("versions", "all"), "versions", is_in_list=True),
+    "holiday": Included("schedule", ("include", "holidays")),
+}
+INCLUDED_KINDS = tuple(INCLUDED)
+# Path -> kind of a log. `GET /v1/<path>` reads it, newest entry first.
+EVENT_PATHS = {"audit-logs": "audit_log"}
+EVENT_KINDS = tuple(EVENT_PATHS.values())
+# Kinds that exist only below a parent.
 CHILD_KINDS = ("attachment",)
-KINDS = SEARCH_KINDS + LIST_KINDS + SETTING_KINDS + CHILD_KINDS
-# What a connector calls the table of a kind, and the path of its list.
+KINDS = SEARCH_KINDS + LIST_KINDS + SETTING_KINDS + CHILD_KINDS + INCLUDED_KINDS + EVENT_KINDS
+# The name of the connector's table of a kind, and the path of its list.
 PLURALS = {kind: f"{kind}s" for kind in KINDS} | {
     kind: name for kind, (name, _) in SETTINGS.items()
 }
 PLURALS["company"] = "companies"
 PATHS = PLURALS | {kind: path for kind, (_, path) in SETTINGS.items()}
-# Kinds that are searched, and listed whole as well.
+# Kinds that have a search and also a complete list.
 SEARCHED_LISTS = {"companies": "company", "routing/work-sessions": "work_session"}
 # Lists below a parent, by the kinds of parent and child: GET /v1/conversations/{id}/messages.
 CHILD_LISTS = {
@@ -61,8 +84,12 @@ _DAY_MS = 86_400_000
 _YEAR_MS = 365 * _DAY_MS + _DAY_MS // 4
 
 
+# The klasses that have custom objects.
+KLASSES = ("shopify-order", "return", "calendly-event")
+
+
 def object_id(kind: str, number: int) -> str:
-    """Return the 24-hex, Mongo-like id of the nth object of a kind; distinct for every pair."""
+    """Return the 24-hex, Mongo-like id of the nth object of a kind. No two pairs share an id."""
     mixed = (number * 0x9E3779B97F4A7D + 0x5DEECE66D) & 0xFF_FFFF_FFFF_FFFF
     place = f"5{KINDS.index(kind):x}{mixed >> 32:06x}"[:8]
     return f"{place}e1{mixed & 0xFFFFFFFF:08x}{number & 0xFFFFFF:06x}"
@@ -70,7 +97,7 @@ def object_id(kind: str, number: int) -> str:
 
 @dataclass(slots=True, eq=False)
 class Record:
-    """One version of one object; a change makes a new version."""
+    """One version of one object. A change makes a new version."""
 
     kind: str
     number: int
@@ -90,8 +117,13 @@ class Record:
         return self.deleted_ms > 0
 
     @property
+    def completed_ms(self) -> float:
+        """When a work item was completed. NaN if it was not: every second one is not."""
+        return self.modified_ms if self.number % 2 == 0 else math.nan
+
+    @property
     def updated_at(self) -> str:
-        """The version's updatedAt as the API spells it."""
+        """The version's updatedAt in the API's format."""
         return iso(self.updated_ms)
 
     def changed(self, at_ms: int, order: int, **changes: Any) -> Record:
@@ -107,7 +139,7 @@ class Record:
         )
 
     def attribute(self, name: str) -> Any:
-        """Return an attribute as it is served."""
+        """Return an attribute as the API serves it."""
         return orjson.loads(self.raw())["attributes"].get(name)
 
     def raw(self) -> bytes:
@@ -122,8 +154,8 @@ def grow(
 ) -> list[Record]:
     """Make `count` records updated within `years` before now, with groups of equal updatedAt.
 
-    Later times are denser, as in an org that grows. A tie group stands for a bulk edit; groups
-    are placed evenly over the last two years, or over the whole span if that is shorter.
+    Later times are denser, as in an org that grows. A tie group represents a bulk edit. The groups
+    are spread evenly over the last two years, or over the whole span if that is shorter.
     """
     if count == 0:
         return []
@@ -212,7 +244,7 @@ def _values(record: Record) -> dict[str, Any]:
         "text": _TEXTS[h % len(_TEXTS)],
         "color": _COLORS[h % len(_COLORS)],
         "channel": _CHANNELS[h % len(_CHANNELS)],
-        # The same custom key holds whole numbers and, now and then, fractions.
+        # The same custom key has whole numbers and sometimes fractions.
         "amount": f"{h % 1900}.55" if h % 40 == 0 else str(h % 1900),
         "count": h % 9,
         "size": h % 90_000,
@@ -222,6 +254,7 @@ def _values(record: Record) -> dict[str, Any]:
         "customer": object_id("customer", n // 3),
         "conversation": object_id("conversation", n // 4),
         "message": object_id("message", n * 2),
+        "klass": KLASSES[n] if n < len(KLASSES) else f"thing-{n}",
     }
 
 
@@ -242,7 +275,7 @@ def _render(record: Record) -> bytes:
 
 @cache
 def _shapes(kind: str) -> tuple[str, ...]:
-    """Return the kind's templates for `%`: `<<x>>` is text, `"<<n:x>>"` a bare number or flag."""
+    """Return the kind's templates for `%`. `<<x>>` is text, `"<<n:x>>"` a bare number or flag."""
     shapes = []
     for resource in _RESOURCES[kind]():
         text = orjson.dumps(resource).decode().replace("%", "%%")
@@ -758,10 +791,10 @@ def _brands() -> list[dict[str, Any]]:
 
 def _klasses() -> list[dict[str, Any]]:
     rows = []
-    for status, name in (("enabled", "order"), ("existing_only", "return"), ("disabled", "visit")):
+    for status in ("enabled", "existing_only", "disabled"):
         attributes: dict[str, Any] = {
-            "name": f"{name}-<<n>>",
-            "displayName": f"{name} <<n>>",
+            "name": "<<klass>>",
+            "displayName": "Klass <<n>>",
             "icon": "box",
             "color": "",
             "appDisabled": False,
@@ -771,7 +804,7 @@ def _klasses() -> list[dict[str, Any]]:
             "createdAt": "<<created>>",
             "updatedAt": "<<updated>>",
         }
-        kobjects = {"links": {"self": f"/v1/klasses/{name}-<<n>>"}}
+        kobjects = {"links": {"self": "/v1/klasses/<<klass>>"}}
         rows.append(_resource("klass", attributes, {"kobjects": kobjects}))
     return rows
 
@@ -963,7 +996,147 @@ def _attachments() -> list[dict[str, Any]]:
     return [row]
 
 
+def _work_items() -> list[dict[str, Any]]:
+    attributes: dict[str, Any] = {
+        "resourceType": "conversation",
+        "status": "completed",
+        "paused": False,
+        "channel": "<<channel>>",
+        "priority": 3,
+        "itemSize": 1,
+        "queuedCount": 1,
+        "firstEnterQueueAt": "<<created>>",
+        "completedAt": "<<modified>>",
+        "workItemNumber": 1,
+        "resourceRev": 12,
+        "resourceDirection": "in",
+        "resourceFirstQueueTime": "<<n:size>>",
+        "rev": "<<n:rev>>",
+        "handle": {"time": "<<n:size>>", "businessTime": 0, "completedAt": "<<modified>>"},
+        "lastRevision": {"enteredQueueAt": "<<created>>", "queueTime": "<<n:size>>"},
+        "resource": {"sla": {}},
+    }
+    relationships = {
+        "resource": {"data": {"type": "conversation", "id": "<<conversation>>"}},
+        "queue": {"data": {"type": "queue", "id": "5d00aa11bb22cc33dd44ee01"}},
+        "assignedTo": _rel("user", "<<user>>"),
+        "lastRevision": {"data": {"type": "work-item-revision", "id": "<<message>>"}},
+    }
+    # The numbers start at 0. Even ones are completed.
+    queued = _without(attributes, "completedAt") | {"status": "queued", "handle": {"time": 0}}
+    return [
+        _resource("work_item", one | _stamps(), _authors() | relationships)
+        for one in (attributes, queued)
+    ]
+
+
+def _slas() -> list[dict[str, Any]]:
+    attributes = {"currentVersion": 1, "createdAt": "<<created>>"}
+    return [_resource("sla", attributes, {"createdBy": _rel("user", "<<user>>")})]
+
+
+def _sla_versions() -> list[dict[str, Any]]:
+    attributes: dict[str, Any] = {
+        "name": "Policy <<n>>",
+        "description": "<<text>>",
+        "version": 1,
+        "hours": "calendar",
+        "metrics": {"firstResponse": {"enabled": True, "times": {"1": 3_600_000}}},
+        "criteria": {"and": [{"conversation_channel": {"operator": "contains", "value": "email"}}]},
+        "createdAt": "<<created>>",
+    }
+    return [_resource("sla_version", attributes, {"createdBy": _rel("user", "<<user>>")})]
+
+
+def _schedules() -> list[dict[str, Any]]:
+    attributes: dict[str, Any] = {
+        "name": "Hours <<n>>",
+        "default": False,
+        "timezone": "America/New_York",
+        "hours": {"0": None, "1": [[480, 1020]], "6": None},
+    }
+    return [_resource("schedule", attributes | _without(_stamps(), "deleted"), _authors())]
+
+
+def _holidays() -> list[dict[str, Any]]:
+    attributes: dict[str, Any] = {
+        "name": "Holiday <<n>>",
+        "description": "<<text>>",
+        "enabled": True,
+        "startDate": "<<created>>",
+        "endDate": "<<modified>>",
+    }
+    return [_resource("holiday", attributes | _without(_stamps(), "deleted"), _authors())]
+
+
+def _audit_logs() -> list[dict[str, Any]]:
+    attributes: dict[str, Any] = {
+        "eventName": "kustomer.conversation.update",
+        "eventVerb": "update",
+        "org": ORG_ID,
+        "userId": None,
+        "userType": "system",
+        "objectId": "<<conversation>>",
+        "objectType": "conversation",
+        "client": "routing-api",
+        "ip": None,
+        "changes": {
+            "attributes": {"assignedUsers": {"op": "replace", "before": [], "after": ["<<user>>"]}},
+            "relationships": {"company": {"op": "replace", "before": None, "after": "<<n>>"}},
+        },
+        "createdAt": "<<created>>",
+        "publishedAt": "<<modified>>",
+        "expiresAt": "<<modified>>",
+    }
+    row = _resource("audit_log", attributes, {"user": {"data": {"type": "user", "id": None}}})
+    del row["links"], row["relationships"]["org"]
+    return [row]
+
+
+def _definition(name: str, target: str = "") -> dict[str, Any]:
+    is_number = name.endswith("Num")
+    made: dict[str, Any] = {
+        "type": "number" if is_number else "string",
+        "displayName": name,
+        "modifiedBy": object_id("user", 2),
+        "modifiedAt": "2023-11-08T12:53:21.532Z",
+        "updatedAt": "2023-11-08T12:53:21.532Z",
+    }
+    return made | ({"target": target, "multi": True} if target else {})
+
+
+# Kind of record -> the names of the custom attributes of its rows.
+CUSTOM_ATTRIBUTES = {
+    "company": ("contractNum", "tierStr"),
+    "conversation": ("reasonTree", "refundNum"),
+    "customer": (
+        *("lifetimeValueNum", "loyaltyTierStr", "newsletterBool", "lastOrderAt", "notesTxt"),
+        *("preferencesTree", "profileUrl", "vipBool", "2faEnabledBool"),
+    ),
+    "message": ("campaignStr",),
+    "kobject.shopify-order": (
+        *("orderNumberStr", "orderTotalNum", "orderCreatedAt", "orderPaidBool", "orderStatusUrl"),
+    ),
+    "kobject.return": ("returnReasonTree", "itemsNum"),
+    "kobject.calendly-event": ("customersCompanyStr", "inviteeId"),
+}
+
+
+def metadata() -> dict[str, dict[str, dict[str, Any]]]:
+    """Return the definitions of custom attributes: kind of record -> name -> definition."""
+    return {
+        kind: {name: _definition(name, "customer" if name.endswith("Id") else "") for name in names}
+        for kind, names in CUSTOM_ATTRIBUTES.items()
+    }
+
+
 _RESOURCES = {
+    "audit_log": _audit_logs,
+    "holiday": _holidays,
+    "schedule": _schedules,
+    "sla": _slas,
+    "sla_version": _sla_versions,
+    "work_item": _work_items,
     "attachment": _attachments,
     "company": _companies,
     "conversation_time": _conversation_times,

@@ -1,4 +1,4 @@
-"""What goes wrong, and when."""
+"""The faults of the fake vendors, and when they happen."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _HTML = b"<!DOCTYPE html><html><body><h1>We will be right back</h1></body></html
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault on every nth request, or on the numbered ones (from 1), of one endpoint or of all.
+    """A fault on every nth request or on certain requests (from 1), of one endpoint or of all.
 
-    The endpoints are `ENDPOINTS` of kustomer.py and courier.py.
+    The endpoints are listed in `ENDPOINTS` of kustomer.py and courier.py.
     """
 
     kind: FaultKind
@@ -29,7 +29,7 @@ class Fault:
     endpoint: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what would never strike."""
+        """Raise ValueError for a fault that would never happen."""
         if self.kind not in get_args(FaultKind):
             raise ValueError(f"no fault {self.kind!r}; there are {', '.join(get_args(FaultKind))}")
         if self.every < 1 and not self.at:
@@ -37,7 +37,7 @@ class Fault:
 
     @classmethod
     def of(cls, value: Any) -> Fault:
-        """Read a fault from a Fault, from JSON, or from `KIND:EVERY[:ENDPOINT]`."""
+        """Make a fault from a Fault, from JSON, or from `KIND:EVERY[:ENDPOINT]`."""
         if isinstance(value, Fault):
             return value
         if isinstance(value, Mapping):
@@ -53,19 +53,19 @@ class Fault:
         return cls(kind, int(every), endpoint=endpoint)  # type: ignore[arg-type]
 
     def strikes(self, number: int) -> bool:
-        """Whether the request with this number is hit."""
+        """Whether the fault hits the request with this number."""
         return number in self.at or (self.every > 0 and number % self.every == 0)
 
 
 class FaultPlan:
-    """Counts requests and says which fault, if any, hits the next one."""
+    """Counts requests and returns the fault of each."""
 
     def __init__(self) -> None:
         """Start counting at zero."""
         self._seen: Counter[str] = Counter()
 
     def next(self, endpoint: str, faults: tuple[Fault, ...]) -> FaultKind | Literal[""]:
-        """Count one request and return its fault; the first listed wins."""
+        """Count one request and return its fault or "". The first fault in `faults` wins."""
         self._seen[""] += 1
         self._seen[endpoint] += 1
         for fault in faults:
@@ -75,7 +75,7 @@ class FaultPlan:
 
 
 def broken(reply: Reply, fault: str) -> Reply:
-    """Return the reply as the fault leaves it; faults that change the meaning are not done here."""
+    """Apply a fault to the bytes of a reply. Other faults, which change its meaning, do nothing."""
     if fault == "reset":
         return replace(reply, fault="reset")
     if fault == "truncate":

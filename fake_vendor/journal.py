@@ -1,4 +1,4 @@
-"""What a vendor was asked and what it answered."""
+"""The requests to a vendor and its answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Entry:
-    """One request and the outcome. `status` is 0 when the connection was reset."""
+    """One request and its result. `status` is 0 if the connection was reset."""
 
     number: int
     at_s: float
@@ -26,7 +26,7 @@ class Entry:
 
 
 class Journal:
-    """Every request so far, and the sums over them."""
+    """All requests so far, and their sums."""
 
     def __init__(self) -> None:
         """Start empty."""
@@ -57,7 +57,7 @@ class Journal:
         } | {name: dict(counter) for name, counter in self._counts.items()}
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all requests."""
         self.entries.clear()
         for counter in self._counts.values():
             counter.clear()

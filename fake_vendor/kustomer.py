@@ -1,4 +1,4 @@
-"""Kustomer as a data extractor meets it: search, archive search and four lists, read only."""
+"""Kustomer as a connector sees it: search, archive search and lists, read only."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from datetime import datetime
 from random import Random
 from threading import RLock
 from typing import Any, Literal
+from urllib.parse import unquote
 
 import orjson
 
@@ -17,6 +18,10 @@ from fake_vendor.clock import Clock, http_date, to_ms
 from fake_vendor.data import (
     CHILD_KINDS,
     CHILD_LISTS,
+    EVENT_KINDS,
+    EVENT_PATHS,
+    INCLUDED,
+    INCLUDED_KINDS,
     LIST_KINDS,
     LIST_PAGE_SIZES,
     ORG_ID,
@@ -27,6 +32,7 @@ from fake_vendor.data import (
     SETTING_KINDS,
     Record,
     grow,
+    metadata,
     object_id,
 )
 from fake_vendor.faults import Fault, FaultPlan, broken
@@ -55,13 +61,15 @@ _SEARCHES = {
     "/v1/customers/archive/search": "archive_search",
 }
 _OTHER_PATHS = {"/v1/auth/tokens/current": "token", "/v1/users/current": "me"}
-# What a fault can be put on.
+# The endpoints for which faults can be set.
 ENDPOINTS = (
     *_SEARCHES.values(),
     *LIST_KINDS,
     *SETTING_KINDS,
     *SEARCHED_LISTS.values(),
     *CHILD_LISTS,
+    *EVENT_KINDS,
+    *("one_sla", "one_schedule", "metadata"),
     *_OTHER_PATHS.values(),
 )
 _BODY_MAX = 100_000
@@ -73,16 +81,18 @@ _LISTED = frozenset({*LIST_KINDS, *SETTING_KINDS, *CHILD_LISTS, *SEARCHED_LISTS.
 
 @dataclass(frozen=True)
 class KustomerSwitches:
-    """How this Kustomer behaves where the real one is undocumented, limited or ill."""
+    """How this Kustomer behaves where the real one is undocumented, limited or faulty."""
 
     latency_ms: float = 0
     error_shape: Literal["plain", "jsonapi"] = "plain"
-    # Who may ask.
+    # Access.
     expired: bool = False
     wrong_pod: bool = False
     search_refusal: Literal[0, 401, 403] = 0
+    # Endpoints for which the key has no role.
+    refused: tuple[str, ...] = ()
     archive_refusal: Literal[0, 401, 403, 404] = 0
-    # Depth. 100 pages is documented; that 10,000 rows is the end too is what other readers saw.
+    # Depth. The limit of 100 pages is documented. Other readers saw a limit of 10,000 rows.
     page_size_max: int = 500
     page_cap: int = 100
     row_cap: int = 10_000
@@ -90,23 +100,31 @@ class KustomerSwitches:
     next_links: Literal["promise", "honest", "null", "missing"] = "promise"
     total: Literal["honest", "capped", "missing"] | int = "honest"
     list_total: bool = False
-    # What is found, and in which order.
+    # Which included rows a list shows: all that belong to its rows, only the first, or none.
+    included: Literal["all", "first", "none"] = "all"
+    # Paths of lists that this Kustomer does not have.
+    missing_lists: tuple[str, ...] = ()
+    # Whether a log uses its filters, and whether a page `before` an entry contains that entry.
+    log_filters: bool = True
+    log_before: Literal["exclusive", "inclusive", "ignored"] = "exclusive"
+    # Which records a search finds, and in which order.
     horizon_days: int = 730
     archive_scope: Literal["old", "all"] = "old"
     tie_order: Literal["stable", "shuffled"] = "stable"
     second_sort_key: bool = False
-    # What becomes of attributes that are searched by, but are not documented.
+    # What a search does with undocumented attributes, except those in `heeded`.
     undocumented: Undocumented = "heeded"
-    # Size. Text added to every row, and the bytes at which a page is cut short, whatever was asked.
+    heeded: tuple[str, ...] = ()
+    # Size. Bytes of text that every row gets, and the bytes at which every page is cut short.
     row_bytes: int = 0
     page_bytes: int | None = None
-    # Change while being read.
+    # Changes during a read.
     index_lag_seconds: float = 0
     hard_delete: bool = False
     touch_count: int = 0
     touch_every: int = 0
     touch_contexts: tuple[str, ...] = SEARCH_KINDS
-    # Limits. The vendor's are 1,000 a minute for an Enterprise org, and 100 searches a minute.
+    # Limits. The real ones are 1,000 requests a minute for an Enterprise org, and 100 searches.
     org_limit: int | None = None
     search_limit: int | None = None
     others_per_minute: int = 0
@@ -121,7 +139,7 @@ class KustomerSwitches:
 
 @dataclass
 class _Trace:
-    """What the journal wants to know about a request, gathered on the way."""
+    """What the journal records about a request. It is filled while the request is answered."""
 
     endpoint: str
     page: int = 0
@@ -132,7 +150,7 @@ class _Trace:
 
 
 class Kustomer:
-    """One Kustomer org. `handle` answers requests; everything else is for the test or operator."""
+    """One Kustomer org. `handle` answers requests. All other methods are for tests."""
 
     def __init__(
         self,
@@ -141,6 +159,7 @@ class Kustomer:
         list_rows: int | Mapping[str, int] = 25,
         setting_rows: int | Mapping[str, int] = 3,
         child_rows: int | Mapping[str, int] = 0,
+        event_rows: int | Mapping[str, int] = 0,
         seed: int = 7,
         years: float = 3,
         ties: tuple[int, ...] = (),
@@ -148,11 +167,11 @@ class Kustomer:
         switches: KustomerSwitches | None = None,
         clock: Clock | None = None,
     ) -> None:
-        """Make an org with so many rows per search context, per list and per list of settings.
+        """Make an org with the given numbers of rows per kind.
 
-        A mapping is keyed by singular kind ("customer", "tag"); a kind it leaves out has no rows.
-        `years` is how far back updatedAt reaches, `ties` the sizes of groups of rows that share
-        one updatedAt in every search context that has rows.
+        The keys of a mapping are singular kinds ("customer", "tag"). A kind without a key has no
+        rows. `years` is how far back updatedAt reaches. `ties` gives the sizes of groups of rows
+        that share one updatedAt, in every search context that has rows.
         """
         self.switches = switches or KustomerSwitches()
         self.clock = clock or Clock()
@@ -165,8 +184,9 @@ class Kustomer:
         groups_of_kinds = (
             (SEARCH_KINDS, rows),
             (LIST_KINDS, list_rows),
-            (SETTING_KINDS, setting_rows),
+            ((*SETTING_KINDS, *INCLUDED_KINDS), setting_rows),
             (CHILD_KINDS, child_rows),
+            (EVENT_KINDS, event_rows),
         )
         for kinds, counts in groups_of_kinds:
             if not isinstance(counts, int) and (unknown := sorted(counts.keys() - set(kinds))):
@@ -186,12 +206,14 @@ class Kustomer:
         self._order = max(self._counts.values(), default=0)
         self._unindexed: list[tuple[int, int, str, str, Record | None]] = []
         self._indexed_order: dict[str, int] = {}
+        # The definitions of custom attributes: kind of record -> name -> definition.
+        self.metadata = metadata()
         self._plan = FaultPlan()
         self._org_limiter = Limiter()
         self._search_limiter = Limiter()
         self._searches = 0
 
-    # For the test or operator.
+    # For tests and for the control endpoints.
 
     def switch(self, **changes: Any) -> None:
         """Change switches by name."""
@@ -199,12 +221,12 @@ class Kustomer:
             self.switches = switched(self.switches, changes)
 
     def records(self, kind: str) -> list[Record]:
-        """Return every object of a kind as it truly is now, whatever the search shows."""
+        """Return every object of a kind as it is now. A search may not show it yet."""
         with self._lock:
             return list(self._truth[kind].values())
 
     def children(self, child_list: str, parent_id: str) -> list[Record]:
-        """Return the objects in a list below a parent. Every child has one parent, for ever."""
+        """Return the objects in a list below a parent. The parent of a child never changes."""
         parent_kind, child_kind = CHILD_LISTS[child_list]
         with self._lock:
             families = max(1, self._families[parent_kind])
@@ -215,14 +237,21 @@ class Kustomer:
                 if child.number * 7919 % families == number
             ]
 
+    def beside(self, kind: str, row: Record) -> list[Record]:
+        """Return the objects of a kind that are included with a row. Each belongs to one row."""
+        beside = INCLUDED[kind].beside
+        with self._lock:
+            rows = max(1, self._counts[beside])
+            return [one for one in self._truth[kind].values() if one.number % rows == row.number]
+
     def warm(self) -> None:
-        """Fill in every row's JSON now instead of when it is first served."""
+        """Make every row's JSON now, and not when it is first served."""
         for records in self._truth.values():
             for record in records.values():
                 record.raw()
 
     def touch(self, kind: str, ident: str, at: datetime | None = None) -> Record:
-        """Change an object: its updatedAt becomes `at` or now. KeyError if there is none."""
+        """Set the updatedAt of an object to `at` or now. Raises KeyError for an unknown id."""
         with self._lock:
             record = self._truth[kind][ident].changed(self._at(at), self._next_order())
             return self._keep(record)
@@ -230,7 +259,7 @@ class Kustomer:
     def touch_random(
         self, count: int, contexts: tuple[str, ...] = SEARCH_KINDS, at: datetime | None = None
     ) -> list[Record]:
-        """Touch so many records picked from the contexts."""
+        """Touch random records of these contexts, `count` in total."""
         with self._lock:
             stocked = [kind for kind in contexts if self._ids[kind]]
             picks = [self._random.choice(stocked) for _ in range(count)] if stocked else []
@@ -245,10 +274,10 @@ class Kustomer:
         indexed: bool = False,
         resource: Mapping[str, Any] | None = None,
     ) -> Record:
-        """Add an object updated `at` (now) and created at the same time unless told otherwise.
+        """Add an object that was updated `at` (default: now) and `created` (default: `at`).
 
-        `indexed` skips the index lag, for building a dataset by hand. `resource` replaces
-        top-level keys of the JSON; its `attributes` are merged into the made-up ones.
+        `indexed` skips the index lag, to build a dataset by hand. `resource` replaces top-level
+        keys of the JSON. Its `attributes` are merged into the generated ones.
         """
         with self._lock:
             number = self._counts[kind]
@@ -262,7 +291,7 @@ class Kustomer:
             return self._keep(record, indexed=indexed)
 
     def delete(self, kind: str, ident: str, at: datetime | None = None) -> None:
-        """Mark an object deleted, which moves its updatedAt, or remove it if `hard_delete`."""
+        """Mark an object as deleted, which moves its updatedAt. With `hard_delete`, remove it."""
         with self._lock:
             record = self._truth[kind][ident]
             if not self.switches.hard_delete:
@@ -289,7 +318,7 @@ class Kustomer:
         return record
 
     def _announce(self, kind: str, ident: str, record: Record | None, lag_s: float) -> None:
-        """Let the search know of a change, at once or once the index has caught up."""
+        """Put a change into the search index, at once or after the index lag."""
         due = self.clock.ms() + int(lag_s * 1000)
         heapq.heappush(self._unindexed, (due, self._next_order(), kind, ident, record))
         self._catch_up()
@@ -299,7 +328,7 @@ class Kustomer:
         while self._unindexed and self._unindexed[0][0] <= now:
             _, order, kind, ident, record = heapq.heappop(self._unindexed)
             if order < self._indexed_order.get(ident, 0):
-                continue  # A later change came first, because the lag was shortened meanwhile.
+                continue  # A later change was indexed first, because the lag became shorter.
             self._indexed_order[ident] = order
             if record is None:
                 self._indexes[kind].drop(ident)
@@ -348,6 +377,12 @@ class Kustomer:
             reply = self._error(int(fault), "internal_error", "Something went wrong")
         elif trace.endpoint in ("search", "archive_search"):
             reply = self._search(request, path, trace, fault)
+        elif trace.endpoint in ("one_sla", "one_schedule"):
+            reply = self._one(request, path, trace)
+        elif trace.endpoint == "metadata":
+            reply = self._metadata(path)
+        elif trace.endpoint in EVENT_KINDS:
+            reply = self._log(request, trace)
         elif trace.endpoint in _LISTED:
             reply = self._list(request, path, trace, fault)
         else:
@@ -367,12 +402,14 @@ class Kustomer:
             return self._error(switches.search_refusal, "unauthorized", "Missing required role")
         if endpoint == "archive_search" and switches.archive_refusal:
             return self._error(switches.archive_refusal, "unauthorized", "Archive not available")
+        if endpoint in switches.refused:
+            return self._error(403, "forbidden", "Missing required role")
         if endpoint == "other":
             return self._error(404, "not_found", "Not found")
         return None
 
     def _count(self, endpoint: str) -> list[Verdict]:
-        """Take from the org's limit and, for a search, from the search limit; stop at a refusal."""
+        """Count a request for the org's limit. If it is allowed, count a search for its limit."""
         switches, now = self.switches, self.clock.seconds()
         limits = [(self._org_limiter, switches.org_limit, switches.others_per_minute)]
         if endpoint in ("search", "archive_search"):
@@ -392,7 +429,7 @@ class Kustomer:
         return verdicts
 
     def _limit_headers(self, verdicts: list[Verdict]) -> dict[str, str]:
-        """Describe the limit that refused, else the one `search_headers` chooses."""
+        """Describe the limit that refused the request, or else the one of `search_headers`."""
         if not verdicts:
             return {}
         switches, now = self.switches, self.clock.seconds()
@@ -416,7 +453,12 @@ class Kustomer:
         if len(request.body) > _BODY_MAX:
             return self._error(413, "request_too_large", "Request body is over 100 kB")
         try:
-            query = read_query(request.body, archive=archive, undocumented=switches.undocumented)
+            query = read_query(
+                request.body,
+                archive=archive,
+                undocumented=switches.undocumented,
+                heeded=switches.heeded,
+            )
             page, size = _paging(request, switches.page_size_max)
         except BadQueryError as error:
             return self._error(400, "bad_request", str(error))
@@ -449,7 +491,7 @@ class Kustomer:
         return _envelope(meta, shown, self._search_links(path, page, size, total), fault)
 
     def _shown(self, rows: list[Record]) -> list[bytes]:
-        """The rows' JSON, as large and as many as the switches say; at least one."""
+        """Return the JSON of at least one row. Switches set the number and the size."""
         text = (
             b'"attributes":{"longText":"%s",'
             % (b"All in good order. " * 50_000)[: self.switches.row_bytes]
@@ -480,7 +522,7 @@ class Kustomer:
         return {"total": total, "totalPages": math.ceil(total / size)}
 
     def _search_links(self, path: str, page: int, size: int, total: int) -> dict[str, str | None]:
-        """Links keep page and size only. The real API promises a page 101 that it refuses."""
+        """Return links with page and size only. The real API links to page 101 but refuses it."""
         pages = max(1, math.ceil(total / size))
         more = page < pages
         choice = self.switches.next_links
@@ -519,6 +561,8 @@ class Kustomer:
         rows = everything[(page - 1) * size : page * size]
         trace.page, trace.page_size, trace.rows = page, size, len(rows)
         trace.criteria = dict(request.params)
+        if path.removeprefix("/v1/") in self.switches.missing_lists:
+            return self._error(404, "not_found", "Not found")
         meta = {"pageSize": size, "page": page}
         if self.switches.list_total:
             meta["total"] = len(everything)
@@ -528,10 +572,98 @@ class Kustomer:
             "prev": _link(path, page - 1, size) if page > 1 else None,
             "next": _link(path, page + 1, size) if page * size < len(everything) else None,
         }
+        for kind, how in INCLUDED.items():
+            if how.beside == trace.endpoint:
+                return self._with_included(meta, rows, kind, links, request)
         return _envelope(meta, self._shown(rows), links, fault)
 
+    def _with_included(
+        self,
+        meta: Mapping[str, Any],
+        rows: list[Record],
+        kind: str,
+        links: Mapping[str, Any],
+        request: Request,
+    ) -> Reply:
+        """Answer with rows of a list and with their included rows."""
+        how = INCLUDED[kind]
+        body: dict[str, Any] = {"meta": meta, "data": [self._named(row, kind) for row in rows]}
+        body["links"] = links
+        is_asked = request.params.get(how.parameter[0]) == how.parameter[1]
+        included = [one for row in rows for one in self._belonging(row, kind)]
+        if self.switches.included == "first":
+            included = included[:1]
+        if is_asked and how.is_in_list and self.switches.included != "none":
+            body["included"] = included
+        return json_reply(200, body)
+
+    def _named(self, row: Record, kind: str) -> dict[str, Any]:
+        """Return the JSON of a row. It names its included rows if Kustomer's row does."""
+        resource: dict[str, Any] = orjson.loads(row.raw())
+        if name := INCLUDED[kind].relationship:
+            data = [{"type": kind, "id": one.id} for one in self.beside(kind, row)]
+            resource["relationships"][name] = {"data": data}
+        return resource
+
+    def _belonging(self, row: Record, kind: str) -> list[dict[str, Any]]:
+        found = [orjson.loads(one.raw()) for one in self.beside(kind, row)]
+        for one in found:
+            one["relationships"][row.kind] = {"data": {"type": row.kind, "id": row.id}}
+        return found
+
+    def _one(self, request: Request, path: str, trace: _Trace) -> Reply:
+        """Answer with one row of a list and with its included rows."""
+        row_kind = trace.endpoint.removeprefix("one_")
+        row = self._truth[row_kind].get(path.rpartition("/")[2])
+        if row is None:
+            return self._error(404, "not_found", "Not found")
+        (kind,) = (kind for kind, how in INCLUDED.items() if how.beside == row_kind)
+        name, value = INCLUDED[kind].parameter
+        body: dict[str, Any] = {"data": self._named(row, kind)}
+        if request.params.get(name) == value:
+            included = self._belonging(row, kind)
+            # In the documented example of an SLA, one included version is an object, not a list.
+            body["included"] = (
+                included[0] if len(included) == 1 and kind == "sla_version" else (included)
+            )
+        return json_reply(200, body)
+
+    def _metadata(self, path: str) -> Reply:
+        kind = unquote(path.rpartition("/")[2])
+        if kind not in self.metadata:
+            return self._error(404, "not_found", "Not found")
+        attributes = {"properties": self.metadata[kind]}
+        return json_reply(200, {"data": {"type": "metadata", "id": kind, "attributes": attributes}})
+
+    def _log(self, request: Request, trace: _Trace) -> Reply:
+        """Answer with at most `count` entries of a log, newest first."""
+        params, switches = request.params, self.switches
+        count = min(int(params.get("count", "100")), 1000)
+        entries = sorted(
+            self._truth[trace.endpoint].values(),
+            key=lambda one: (one.created_ms, one.order),
+            reverse=True,
+        )
+        if switches.log_filters:
+            low, high = (
+                to_ms(datetime.fromisoformat(params[name])) if name in params else far
+                for name, far in (("filter[start]", -FAR_MS), ("filter[end]", FAR_MS))
+            )
+            entries = [one for one in entries if low <= one.created_ms < high]
+        before = params.get("before")
+        if before is not None and switches.log_before != "ignored":
+            known = [one.id for one in entries]
+            if before not in known:
+                return self._error(400, "bad_request", "before is not an entry")
+            entries = entries[known.index(before) + (switches.log_before == "exclusive") :]
+        rows = entries[:count]
+        trace.page_size, trace.rows, trace.criteria = count, len(rows), dict(params)
+        more = f"/v1/audit-logs?count={count}&before={rows[-1].id}" if rows else None
+        meta = {"count": len(rows), "total": len(entries), "cursorCount": len(entries)}
+        return _envelope(meta, self._shown(rows), {"next": more}, "")
+
     def _listed(self, kind: str, params: Mapping[str, str]) -> list[Record]:
-        """Return the rows of a list, as its parameters choose them."""
+        """Return the rows of a list that its parameters select."""
         rows = list(self._truth[kind].values())
         if kind == "klass":
             status = params.get("status", "enabled")
@@ -570,12 +702,18 @@ def _endpoint(method: str, path: str) -> str:
     match path.split("/"):
         case ["", "v1", parents, _, children]:
             return _CHILD_PATHS.get((parents, children)) or _OTHER_PATHS.get(path, "other")
+        case ["", "v1", "metadata", _]:
+            return "metadata"
+        case ["", "v1", ("slas" | "schedules") as rows, _]:
+            return f"one_{rows.removesuffix('s')}"
+        case ["", "v1", log] if log in EVENT_PATHS:
+            return EVENT_PATHS[log]
         case _:
             return _LIST_PATHS.get(path) or _OTHER_PATHS.get(path, "other")
 
 
 def _paging(request: Request, most: int) -> tuple[int, int]:
-    """Read page and pageSize; a size over the maximum is cut down without a word."""
+    """Parse page and pageSize. A size above the maximum is reduced without an error."""
     numbers = []
     for name, default in (("page", 1), ("pageSize", _DEFAULT_PAGE_SIZE)):
         text = request.params.get(name, str(default))

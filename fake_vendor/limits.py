@@ -1,4 +1,4 @@
-"""A request limit per window, as either vendor counts it."""
+"""A limit of requests per window, as both vendors count it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ResetForm = Literal["epoch", "epoch_ms", "delta", "http_date", "iso"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a limiter says about one request."""
+    """The answer of a limiter for one request."""
 
     allowed: bool
     limit: int
@@ -24,7 +24,7 @@ class Verdict:
 
 
 class Limiter:
-    """Counts requests against a limit; refused requests are not counted."""
+    """Counts requests against a limit. Refused requests do not count."""
 
     def __init__(self) -> None:
         """Start with an empty window."""
@@ -34,7 +34,7 @@ class Limiter:
     def take(
         self, now: float, limit: int, *, window_s: float, kind: WindowKind, others_per_minute: int
     ) -> Verdict:
-        """Count one request made now, beside those of other clients of the same org.
+        """Count one request made now, together with those of other clients of the same org.
 
         A fixed window starts with the first request after the last window ended.
         """
@@ -58,7 +58,7 @@ class Limiter:
 
 
 def spell_reset(reset_s: float, now_s: float, form: ResetForm) -> str:
-    """Spell the instant a limit is lifted, never earlier than it is."""
+    """Format the moment at which a limit resets. The result is never earlier than that moment."""
     if form == "epoch_ms":
         return str(math.ceil(reset_s * 1000))
     if form == "delta":

@@ -1,10 +1,10 @@
-"""Kustomer's search language: a body in, a checked query out, and the index that answers it."""
+"""Kustomer's search: parses and checks a request body, and answers it from an index."""
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -20,7 +20,7 @@ from fake_vendor.data import SEARCH_KINDS, Record
 
 FAR_MS = 1 << 60
 
-# additionalProperties is false in the vendor's OpenAPI; the archive lacks three of the keys.
+# The vendor's OpenAPI forbids other keys. The archive does not accept these three.
 _SEARCH_ONLY = frozenset(("searchHash", "aggs", "fields"))
 _ARCHIVE_KEYS = frozenset(
     ("queryContext", "includeDeleted", "timeZone", "and", "or", "not", "sort"),
@@ -35,9 +35,10 @@ _FIELDS = {
     "modified_at": "modified_ms",
     "sent_at": "created_ms",
     "deleted": "deleted",
+    "handle_completed_at": "completed_ms",
 }
 _COMMON = frozenset(("id", "created_at", "updated_at"))
-# Messages and kobjects have no modified_at to search by; only messages have sent_at.
+# A search cannot use modified_at for messages and kobjects. Only messages have sent_at.
 _ATTRIBUTES = {
     "customer": _COMMON | {"modified_at", "deleted"},
     "conversation": _COMMON | {"modified_at", "deleted"},
@@ -47,13 +48,15 @@ _ATTRIBUTES = {
     "company": frozenset(("id",)),
     "conversation_time": frozenset(("id", "created_at")),
     "work_session": frozenset(("id",)),
+    "work_item": frozenset(("id",)),
 }
-# What readers in production search by, although it is not documented. The switch `undocumented`
-# says what becomes of these.
+# Undocumented attributes that readers in production search by. The switch `undocumented` says what
+# a search does with them.
 _UNDOCUMENTED = {
     "company": frozenset(("updated_at", "created_at")),
     "conversation_time": frozenset(("created_at",)),
     "work_session": frozenset(("updated_at", "created_at")),
+    "work_item": frozenset(("updated_at", "created_at", "handle_completed_at")),
 }
 Undocumented = Literal["heeded", "refused", "ignored", "empty"]
 _ARCHIVE_ATTRIBUTES = {
@@ -69,12 +72,12 @@ SortKey = tuple[str, bool]
 
 
 class BadQueryError(Exception):
-    """The body is not one the API accepts; the text says why."""
+    """The API does not accept the body. The text says why."""
 
 
 @dataclass(frozen=True)
 class Query:
-    """A checked search: updatedAt in [low, high), further tests, and the order as (field, desc)."""
+    """A checked search: updatedAt in [low, high), more tests, and the order as (field, desc)."""
 
     context: str
     include_deleted: bool
@@ -85,8 +88,17 @@ class Query:
     criteria: Mapping[str, Any]
 
 
-def read_query(body: bytes, *, archive: bool, undocumented: Undocumented = "heeded") -> Query:
-    """Check a search body; raise BadQueryError for anything the vendor's specification forbids."""
+def read_query(
+    body: bytes,
+    *,
+    archive: bool,
+    undocumented: Undocumented = "heeded",
+    heeded: Container[str] = (),
+) -> Query:
+    """Parse a search body. Raises BadQueryError if the vendor's specification forbids it.
+
+    `undocumented` says what to do with undocumented attributes, except those in `heeded`.
+    """
     try:
         asked = orjson.loads(body) if body else {}
     except orjson.JSONDecodeError:
@@ -103,12 +115,13 @@ def read_query(body: bytes, *, archive: bool, undocumented: Undocumented = "heed
     include_deleted = asked.get("includeDeleted", False)
     if not isinstance(include_deleted, bool):
         raise BadQueryError("includeDeleted should be boolean")
-    secret = frozenset[str]() if archive else _UNDOCUMENTED.get(context, frozenset())
+    known = frozenset[str]() if archive else _UNDOCUMENTED.get(context, frozenset())
+    secret = frozenset(name for name in known if f"{context}_{name}" not in heeded)
     if undocumented == "empty" and _mentions(asked, context, secret):
         return Query(context, False, 0, 0, (), (), {})
     if undocumented == "ignored":
         asked = _without_attributes(asked, context, secret)
-    names = attributes[context] | (secret if undocumented == "heeded" else frozenset())
+    names = attributes[context] | (known if undocumented == "heeded" else known - secret)
     names -= secret if undocumented == "refused" else frozenset()
     reader = _Reader(context, names, _zone(asked.get("timeZone", "GMT")))
     low, high = -FAR_MS, FAR_MS
@@ -133,7 +146,7 @@ def read_query(body: bytes, *, archive: bool, undocumented: Undocumented = "heed
 
 
 def _mentions(asked: Mapping[str, Any], context: str, names: frozenset[str]) -> bool:
-    """Return whether a criterion or sort of a body is on one of the attributes."""
+    """Return whether a criterion or sort of a body uses one of the attributes."""
     clauses = [item for name in ("and", "or", "not", "sort") for item in asked.get(name, [])]
     return any(f"{context}_{name}" in item for item in clauses for name in names)
 
@@ -141,7 +154,7 @@ def _mentions(asked: Mapping[str, Any], context: str, names: frozenset[str]) -> 
 def _without_attributes(
     asked: Mapping[str, Any], context: str, names: frozenset[str]
 ) -> dict[str, Any]:
-    """Return the body as one reads it who knows nothing of these attributes."""
+    """Return the body without the criteria and sorts that use these attributes."""
     spelled = {f"{context}_{name}" for name in names}
     return {
         key: [item for item in value if not spelled & item.keys()]
@@ -152,7 +165,7 @@ def _without_attributes(
 
 
 class Index:
-    """One context as the search sees it, in the order of updatedAt and then of arrival."""
+    """The records of one context that a search can find, ordered by updatedAt, then by arrival."""
 
     def __init__(self, records: Iterable[Record]) -> None:
         """Index the records."""
@@ -161,14 +174,14 @@ class Index:
         self._by_id = {record.id: record for record in self._all}
 
     def put(self, record: Record) -> None:
-        """Add a record, or replace the version that is there."""
+        """Add a record, or replace its older version."""
         self.drop(record.id)
         self._by_id[record.id] = record
         for rows in self._lists(record):
             rows.insert(bisect_left(rows, _place(record), key=_place), record)
 
     def drop(self, ident: str) -> None:
-        """Remove a record, if it is there."""
+        """Remove a record if it exists."""
         old = self._by_id.pop(ident, None)
         if old is not None:
             for rows in self._lists(old):
@@ -180,9 +193,9 @@ class Index:
     def page(
         self, query: Query, low_ms: int, high_ms: int, start: int, stop: int, shuffle: Random | None
     ) -> tuple[list[Record], int]:
-        """Return the rows from `start` to `stop` of the answer, and how many there are in all.
+        """Return the rows from `start` to `stop` of the result, and the total number of rows.
 
-        Rows with equal sort values come in order of arrival, or in a new order every time.
+        Rows with equal sort values are in order of arrival, or in a new order every time.
         """
         rows = self._all if query.include_deleted else self._live
         low = bisect_left(rows, max(low_ms, query.low_ms), key=_updated)
@@ -221,7 +234,7 @@ def _cut(
     descending: bool,
     shuffle: Random | None,
 ) -> list[Record]:
-    """Cut a page out of rows[low:high] without touching more than the tie groups it meets."""
+    """Cut a page out of rows[low:high]. Only the tie groups of the page are sorted or copied."""
     if start >= stop:
         return []
     if not descending and shuffle is None:
@@ -240,7 +253,7 @@ def _cut(
 
 
 class _Reader:
-    """Reads the criteria and sorts of one body."""
+    """Parses the criteria and sorts of one body."""
 
     def __init__(self, context: str, attributes: frozenset[str], zone: ZoneInfo) -> None:
         self._fields = {f"{context}_{name}": _FIELDS[name] for name in attributes}
@@ -304,7 +317,7 @@ _STAMP = re.compile(r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(?:Z|
 
 
 def _instant(attribute: str, text: str, zone: ZoneInfo) -> int:
-    """Read a date, which starts in the body's zone, or a UTC time, which no zone shifts."""
+    """Parse a date or a UTC time. A date starts in the body's zone. A UTC time ignores the zone."""
     try:
         if _DAY.fullmatch(text):
             return to_ms(datetime.fromisoformat(text).replace(tzinfo=zone))
@@ -343,7 +356,7 @@ def _test(field: str, operator: str, value: Any) -> Test:
         "gte": lambda record: bool(get(record) >= value),
         "lt": lambda record: bool(get(record) < value),
         "lte": lambda record: bool(get(record) <= value),
-        # Whole words only, and an id is one word.
+        # The test compares whole words, and an id is one word.
         "contains": lambda record: bool(get(record).lower() == value.lower()),
         "not_set": lambda _: False,
     }

@@ -27,9 +27,9 @@ _RST_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class FakeVendor:
-    """Both vendors: Kustomer under /v1/, Courier under /messages, the operator under /_control/.
+    """Both vendors: Kustomer at /v1/, Courier at /messages, and the control endpoints /_control/.
 
-    `handle` needs no socket. As a context manager it listens on 127.0.0.1 and knows its `url`.
+    `handle` needs no socket. As a context manager, it listens on 127.0.0.1 and has a `url`.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class FakeVendor:
         port: int = 0,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """Serve these vendors, or small default ones; port 0 is any free port."""
+        """Serve these vendors, or small default ones. Port 0 means any free port."""
         self.kustomer = kustomer or Kustomer()
         self.courier = courier or Courier()
         self._port = port
@@ -50,14 +50,14 @@ class FakeVendor:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The base URL of the server, without a trailing slash."""
         if self._server is None:
             raise RuntimeError("the fake vendor is not listening")
         scheme = "https" if self._tls else "http"
         return f"{scheme}://127.0.0.1:{self._server.server_address[1]}"
 
     def start(self) -> Self:
-        """Listen, in a thread."""
+        """Listen in a thread."""
         self._server = _Server(("127.0.0.1", self._port), self.handle, self._tls)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), daemon=True
@@ -88,7 +88,7 @@ class FakeVendor:
         self.stop()
 
     def handle(self, request: Request) -> Reply:
-        """Answer one request to either vendor, or to the operator's endpoints."""
+        """Answer one request to a vendor or to a control endpoint."""
         if request.path.startswith(_CONTROL):
             return self._control(request)
         vendor = self.kustomer if request.path.startswith("/v1/") else self.courier
@@ -187,7 +187,7 @@ class _Server(ThreadingHTTPServer):
         self.answer = handle
         self._open: set[socket.socket] = set()
         if tls:
-            # The handshake is left to the connection's own thread, so that none can hold up all.
+            # Each connection does its handshake in its own thread, so that none blocks the others.
             self.socket = tls.wrap_socket(
                 self.socket, server_side=True, do_handshake_on_connect=False
             )
@@ -201,7 +201,7 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: clients that hang up early are part of the game."""
+        """Ignore errors: tests close connections early on purpose."""
 
     def drop_connections(self) -> None:
         for connection in list(self._open):
@@ -217,7 +217,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def _serve(self) -> None:
         length = int(self.headers.get("content-length") or 0)
@@ -241,7 +241,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815
 
     def _reset(self) -> None:
-        """Close so that the client sees a reset; every handle on the socket has to go for that."""
+        """Close so that the client sees a reset. All file objects of the socket must close too."""
         self.close_connection = True
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST_ON_CLOSE)
         self.rfile.close()

@@ -1,4 +1,4 @@
-"""Changing a vendor's switches by name, with the values checked against their annotations."""
+"""Changes a vendor's switches by name. The annotations of the switches check the values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ S = TypeVar("S")
 
 
 def switched(switches: S, changes: Mapping[str, Any]) -> S:
-    """Return the switches with some changed; ValueError for a name or value that is not one."""
+    """Return the switches with changes. Raises ValueError for an unknown name or a bad value."""
     hints = get_type_hints(type(switches))
     checked: dict[str, Any] = {}
     for name, value in changes.items():

@@ -1,4 +1,4 @@
-"""What goes in and what comes out of a vendor: plain values, no HTTP."""
+"""The requests and replies of a vendor as plain values, without HTTP."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Breakage = Literal["", "reset", "truncate"]
 
 @dataclass(frozen=True)
 class Request:
-    """One request. Header names are lower case; a repeated parameter keeps its last value."""
+    """One request. Header names are lower case. A repeated parameter keeps its last value."""
 
     method: str
     path: str
@@ -25,7 +25,7 @@ class Request:
     def from_target(
         cls, method: str, target: str, headers: dict[str, str], body: bytes = b""
     ) -> Request:
-        """Build a request from a request line's target (or a whole URL)."""
+        """Build a request from the target of a request line, or from a complete URL."""
         parts = urlsplit(target)
         lower = {name.lower(): value for name, value in headers.items()}
         params = dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -34,7 +34,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer. `fault` and `delay_s` are for whoever owns the socket to realise."""
+    """One answer. The owner of the socket applies `fault` and `delay_s`."""
 
     status: int
     headers: dict[str, str]
@@ -48,7 +48,7 @@ class Reply:
 
 
 class Vendor(Protocol):
-    """Anything that answers requests."""
+    """An object that answers requests."""
 
     def handle(self, request: Request) -> Reply:
         """Answer one request."""
@@ -60,7 +60,7 @@ def json_reply(status: int, body: object, headers: dict[str, str] | None = None)
 
 
 def raw_reply(status: int, body: bytes, headers: dict[str, str] | None = None) -> Reply:
-    """Build an answer from bytes that are JSON already."""
+    """Build an answer from bytes that are already JSON."""
     return Reply(
         status, {"content-type": "application/json; charset=utf-8", **(headers or {})}, body
     )

@@ -1,11 +1,11 @@
-"""A vendor's body as JSON values that every reader of our output can take. Pure.
+"""Parses a vendor's body into JSON values that every reader of our output accepts. Pure.
 
-What strict readers of JSON refuse is mended here, once, so that it never reaches stdout:
+Strict JSON readers refuse some values. This module replaces them, so that they never reach stdout:
 
-- Half of a surrogate pair (JavaScript cuts emoji in half) becomes U+FFFD, a replacement.
-- `NaN` and `Infinity`, which are not JSON, become null.
+- Half of a surrogate pair (JavaScript cuts emoji in half) becomes the replacement character U+FFFD.
+- `NaN` and `Infinity` are not JSON. They become null.
 - A number too large for a float (`1e400`) and an integer of more than 4,300 digits become text.
-- Integers beyond 64 bits keep all their digits. They are JSON, though few readers keep them exact.
+- An integer beyond 64 bits keeps all its digits. It is valid JSON, but few readers keep it exact.
 """
 
 from __future__ import annotations
@@ -17,38 +17,38 @@ from typing import Any
 
 import orjson
 
-# orjson turns an integer beyond 64 bits into a float and says nothing. Such an integer has at least
-# 19 digits. To look for them this way takes 2 microseconds a record of 1.5 kB.
+# orjson turns an integer beyond 64 bits into a float without an error. Such an integer has at least
+# 19 digits. This way to find one takes 2 microseconds per record of 1.5 kB.
 _ALL_DIGITS_ALIKE = bytes.maketrans(b"123456789", b"000000000")
 _LONG_INTEGER = b"0" * 19
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
-# What can be flattened and written as JSON again, with room to spare: Python stops at 1,000 calls.
+# Deeper values may not be flattened and written as JSON: Python stops at 1,000 nested calls.
 MAX_LEVELS = 400
 TOO_DEEP = f"expected values nested in at most {MAX_LEVELS} levels"
 
 
 class BrokenBodyError(ValueError):
-    """A good status with a body that breaks the vendor's contract. The text says what is wrong."""
+    """The status is good, but the body breaks the vendor's contract. The text says how."""
 
 
 class UnfinishedBodyError(ValueError):
-    """A good status with a body that the vendor itself calls incomplete: a passing failure."""
+    """The status is good, but the vendor calls its own body incomplete. A retry may succeed."""
 
 
 class NotJsonError(ValueError):
-    """A good status with a body that is not JSON. A proxy may have answered: a passing failure."""
+    """The status is good, but the body is not JSON, perhaps from a proxy. A retry may succeed."""
 
 
 class PageTooLargeError(Exception):
-    """A body for which there is no room. It was not read to its end; ask for fewer rows."""
+    """The body is larger than allowed and was not read to its end. Ask for fewer rows."""
 
 
 def parse_body(content: bytes) -> Any:
-    """The value of a good answer's body.
+    """Return the JSON value of a good answer's body.
 
-    Raises NotJsonError, and BrokenBodyError if it is nested too deeply.
+    Raises NotJsonError, or BrokenBodyError if the value is nested too deeply.
     """
     try:
         body = parse_json(content)
@@ -62,19 +62,19 @@ def parse_body(content: bytes) -> Any:
 
 
 def parse_json(content: bytes) -> Any:
-    """The body's value. Raises ValueError if it is not JSON, RecursionError if it is too deep."""
+    """Return the JSON value. Raises ValueError for other text, RecursionError if it is too deep."""
     if _LONG_INTEGER not in content.translate(_ALL_DIGITS_ALIKE):
         try:
             return orjson.loads(content)
         except orjson.JSONDecodeError:
-            pass  # orjson is strict where vendors are not: see above
+            pass  # orjson refuses some values that vendors send: see the top of this file
     return _mended(
         json.loads(content, parse_constant=lambda _: None, parse_float=_float, parse_int=_integer)
     )
 
 
 def without_surrogates(text: str) -> str:
-    """The text with U+FFFD for each surrogate, which UTF-8 cannot spell."""
+    """Replace each surrogate, which UTF-8 cannot encode, by U+FFFD."""
     return _SURROGATE.sub("\ufffd", text)
 
 
@@ -99,7 +99,7 @@ def _mended(value: Any) -> Any:
         mended: dict[str, Any] = {}
         for key, item in value.items():
             name = without_surrogates(key)
-            # Two keys that differ in a surrogate alone: the second keeps it, spelled in letters.
+            # If two keys differ only in a surrogate, the second key keeps it in escaped form.
             if name in mended or (name != key and name in value):
                 name = key.encode("utf-8", "backslashreplace").decode()
             mended[name] = _mended(item)
@@ -107,20 +107,20 @@ def _mended(value: Any) -> Any:
     return value
 
 
-# What an object, a list, and a value with its key take in memory beyond the bytes of their text. On
-# rows of Kustomer's and on rows of many small values this tells 0.8 to 2.2 times what tracemalloc
-# finds (CPython 3.11).
+# The memory that an object, a list, and a value with its key take beyond the bytes of their text.
+# The estimate is 0.8 to 2.2 times what tracemalloc measures, for Kustomer's rows and for rows of
+# many small values (CPython 3.11).
 _OBJECT_BYTES, _LIST_BYTES, _VALUE_BYTES = 150, 80, 100
 
 
-# Where a body is long, its values are counted in samples: a microsecond a record less.
+# In a long body, values are counted in samples. This saves a microsecond per record.
 _SAMPLES, _SAMPLE_BYTES = 16, 8 * 1024
 
 
 def weight(content: bytes) -> int:
-    """About how many bytes the value of a JSON body takes in memory, told before it is parsed.
+    """Estimate the bytes that the value of a JSON body takes in memory, before it is parsed.
 
-    A text with one emoji takes four bytes a character, one with other than ASCII two.
+    CPython stores a text with an emoji in four bytes per character, other non-ASCII text in two.
     """
     size = len(content)
     wide = 1 if content.isascii() else 4 if b"\xf0" in content else 2
@@ -138,15 +138,15 @@ def weight(content: bytes) -> int:
 
 
 def is_id(value: Any) -> bool:
-    """Whether a value tells a row from all others.
+    """Whether a value identifies a row: a text that is not empty and lost no surrogate.
 
-    Half a surrogate pair does not: two IDs that differ in it alone would be one.
+    Two IDs that differ only in a replaced surrogate would become one.
     """
     return isinstance(value, str) and bool(value) and "\ufffd" not in value
 
 
 def may_be_deep(content: bytes) -> bool:
-    """Whether a body ends many objects or lists at once: one that is nested deeply may do so."""
+    """Whether a body closes many objects or lists in a row. A deeply nested body may do so."""
     return any(ends in content for ends in _MANY_ENDS)
 
 
@@ -154,7 +154,7 @@ _MANY_ENDS = (b"}" * 60, b"]" * 60, b"}]" * 30)
 
 
 def is_deeper_than(levels: int, value: Any) -> bool:
-    """Whether a value has objects or lists nested in more than so many levels."""
+    """Whether a value nests objects or lists in more than `levels` levels."""
     level = [value]
     for _ in range(levels):
         level = [

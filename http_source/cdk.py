@@ -1,7 +1,7 @@
 """Every private or surprising part of the CDK that this project relies on, with the reason.
 
-Nothing else imports or sets these. `unit_tests/http_source/test_cdk.py` asserts each of them
-against the installed CDK, so that a new CDK fails there and not in a user's sync.
+No other file imports or sets these parts. `unit_tests/http_source/test_cdk.py` checks each of them
+against the installed CDK. So a new CDK fails in that test and not in a user's sync.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ __all__ = [
 ]
 
 # The CDK has no public name for the state that ends a resumable full refresh. The platform and
-# older versions of our sources know it by this key.
+# older versions of our sources use this key.
 FULL_REFRESH_COMPLETE: Mapping[str, Any] = {"__ab_full_refresh_sync_complete": True}
-# What the CDK writes as the state of a stream that cannot be resumed. AbstractSource takes it for
-# no state when it is handed back.
+# The CDK writes this as the state of a stream that cannot be resumed. When AbstractSource gets it
+# back, it treats it as no state.
 NO_CURSOR_STATE: Mapping[str, Any] = {NO_CURSOR_STATE_KEY: True}
 
-# HttpClient adds a second to each wait that a backoff strategy names, and takes a wait of 0 for
-# "no opinion", after which it would wait by a rule of its own.
+# HttpClient adds a second to each wait that a backoff strategy returns. It takes a wait of 0 for
+# "no opinion" and then waits by its own rule.
 WAIT_ADDED_SECONDS = 1.0
 LEAST_WAIT_SECONDS = 0.01
 
@@ -66,20 +66,21 @@ LEAST_WAIT_SECONDS = 0.01
 def state_message(
     stream: str, state: Mapping[str, Any], manager: ConnectorStateManager
 ) -> AirbyteMessage:
-    """A STATE message of one stream.
+    """Return a STATE message of one stream.
 
-    The CDK's own stream reading makes it in a private method of `Stream`; these two calls are what
-    that method does. Our streams read themselves, because one state a page is enough, and because
-    the CDK's loop takes a tenth of the processor time of a sync.
+    The CDK makes this message in a private method of `Stream`, with the same two calls. Our streams
+    do not use the CDK's read loop: one state per page is enough, and that loop takes a tenth of
+    the processor time of a sync.
     """
     manager.update_state_for_stream(stream, None, state)
     return manager.create_state_message(stream, None)
 
 
 def failure_of(message: AirbyteMessage) -> FailureType | None:
-    """The failure type of an error trace; None for any other message.
+    """Return the failure type of an error trace, or None for any other message.
 
-    AbstractSource calls every failed sync a config error in the end, whatever its streams said.
+    AbstractSource ends every failed sync with a config error, whatever its streams raised. So the
+    caller collects the failure types of the streams.
     """
     trace = message.trace
     if trace is None or trace.type is not TraceType.ERROR or trace.error is None:
@@ -88,14 +89,14 @@ def failure_of(message: AirbyteMessage) -> FailureType | None:
 
 
 def set_failure_type(error: AirbyteTracedException, failure_type: FailureType) -> None:
-    """Give the error with which AbstractSource ends a failed sync another failure type."""
+    """Change the failure type of the error with which AbstractSource ends a failed sync."""
     error.failure_type = failure_type
 
 
 def started_stream(message: AirbyteMessage) -> str | None:
-    """The name of the stream that AbstractSource is about to read; None for any other message.
+    """Return the name of the stream that AbstractSource starts to read, or None otherwise.
 
-    It says STARTED before it reads. This is the one public sign of a stream's turn.
+    AbstractSource emits STARTED before it reads a stream. The CDK gives no other public sign.
     """
     trace = message.trace
     if trace is None or trace.type is not TraceType.STREAM_STATUS or trace.stream_status is None:
@@ -106,10 +107,10 @@ def started_stream(message: AirbyteMessage) -> str | None:
 
 
 def send_prints_to(output: Any) -> None:
-    """Let all that the CDK prints go to one stream of text.
+    """Send everything that the CDK prints to one text stream.
 
-    Its loggers hold stream handlers that were opened when it was imported, and HttpClient prints
-    the status RATE_LIMITED from whatever thread meets the limit.
+    The CDK's loggers hold stream handlers that were opened when the CDK was imported. HttpClient
+    prints the status RATE_LIMITED from the thread that meets the limit.
     """
     sys.stdout = sys.__stdout__ = output  # type: ignore[misc]
     for name in (None, "airbyte"):

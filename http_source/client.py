@@ -1,4 +1,4 @@
-"""The base of both vendor clients: sends one request until its answer is good, or is final."""
+"""The base of both vendor clients: sends a request until it gets a good answer or a final error."""
 
 from __future__ import annotations
 
@@ -22,20 +22,19 @@ from http_source.retry import BackoffMixin
 
 logger = logging.getLogger("airbyte")
 
-# The CDK sets no timeout at all. 10 s to connect; 90 s without a byte is a dead connection:
+# The CDK sets no timeout. A connection may take 10 s to open. It is dead after 90 s without a byte:
 # both vendors answer pages in seconds (Courier's own client gives up after 60 s).
 _TIMEOUT_SECONDS = (10.0, 90.0)
-# What is longer than this when half the time for an answer is over, is worth asking for in smaller
-# pages.
+# If more than this was read when a slow answer breaks, the request is repeated with smaller pages.
 _LONG_BODY_BYTES = 64 * 1024
-# A length that a body can have.
+# A plausible value of Content-Length.
 _LENGTH = re.compile("[0-9]{1,18}")
 
 T = TypeVar("T")
 
 
 class _Receiver(Generic[T]):
-    """Reads the body of a good answer, and keeps what `accept` makes of it."""
+    """Reads the body of a good answer and keeps the value that `accept` returns for it."""
 
     def __init__(
         self, accept: Callable[[bytes], T], max_bytes: int | None, answer_seconds: float
@@ -46,12 +45,12 @@ class _Receiver(Generic[T]):
         self.value: T
 
     def __call__(self, response: requests.Response) -> None:
-        """Raises what `accept` raises, RequestException and PageTooLargeError."""
+        """Raises RequestException, PageTooLargeError and any error of `accept`."""
         self.value = self._accept(self._read(response))
 
     def _read(self, response: requests.Response) -> bytes:
         told = response.headers.get("Content-Length", "")
-        # Compressed or not, the body is at least so large.
+        # Content-Length counts compressed bytes. The body itself has at least as many.
         if self._is_too_large(int(told) if _LENGTH.fullmatch(told) else 0):
             response.close()
             raise PageTooLargeError
@@ -67,7 +66,7 @@ class _Receiver(Generic[T]):
         except requests.RequestException:
             is_slow = time.monotonic() - began > self._answer_seconds / 2
             if self._max_bytes is not None and is_slow and size > _LONG_BODY_BYTES:
-                # On a slow line a shorter body may arrive in time.
+                # On a slow connection, a shorter body may arrive in time.
                 raise PageTooLargeError from None
             raise
         return b"".join(pieces)
@@ -77,27 +76,27 @@ class _Receiver(Generic[T]):
 
 
 class VendorClient:
-    """Speaks to one vendor for one stream. Safe to be used by many threads.
+    """Sends the requests of one stream to one vendor. Many threads may use it at once.
 
-    Each request has an `HttpClient` of the CDK to itself, because that has one error handler, and
-    what a good answer is differs from request to request. The session, and so the connections, are
-    shared by all requests of a bucket.
+    Each request gets its own `HttpClient` of the CDK: an HttpClient has one error handler, but each
+    request has its own rule for a good answer. All requests of a bucket share one session and its
+    connections.
     """
 
-    # The groups of requests that have a rate limit of their own.
+    # Each bucket of requests has its own rate limit.
     buckets: ClassVar[tuple[str, ...]] = ("all",)
 
     def __init__(
         self, stream: BackoffMixin, context: SyncContext[Any], base_url: str, token: str
     ) -> None:
-        """`base_url` has no trailing slash. Raises a config error for a missing certificate."""
+        """`base_url` has no trailing slash. Raises a config error if a certificate is missing."""
         require_certificates()
         self.base_url = base_url
         self._stream = stream
         self._context = context
         connect, silence = _TIMEOUT_SECONDS
         seconds = context.patience.answer_seconds
-        # No redirects: the key is sent to the vendor's host alone.
+        # No redirects: the key must only go to the vendor's host.
         self._options = {
             "timeout": (min(connect, seconds / 2), min(silence, seconds)),
             "allow_redirects": False,
@@ -138,19 +137,21 @@ class VendorClient:
         max_bytes: int | None = None,
         permanent: Container[int] = (),
     ) -> T:
-        """Send a request and return what `accept` makes of the body of its good answer.
+        """Send a request and return what `accept` returns for the body of its good answer.
 
-        `accept` may raise BrokenBodyError, UnfinishedBodyError and NotJsonError: the request is
-        then sent again. `permanent` are statuses from 500 on that refuse this request for good. A
-        body of more than `max_bytes` is not read to its end.
+        `accept` may raise BrokenBodyError, UnfinishedBodyError or NotJsonError. Then the request is
+        sent again. `permanent` lists statuses from 500 on that are permanent errors of this
+        request. A body of more than `max_bytes` is not read to its end.
 
-        Raises RefusedError, PageTooLargeError, what `accept` raises, and an AirbyteTracedException
-        for everything else that does not pass.
+        Raises RefusedError, PageTooLargeError, any other error of `accept`, and an
+        AirbyteTracedException for every failure that lasts.
         """
         url = f"{self.base_url}/{path}"
         receive = _Receiver(accept, max_bytes, self._context.patience.answer_seconds)
         http = HttpClient(
-            name=self._stream.name,
+            # The CDK reports a rate limit as a status of this stream. Requests for the next stream
+            # share the limit, and their own stream has not started.
+            name=self._context.stream_being_read or self._stream.name,
             logger=logger,
             error_handler=self._stream.get_error_handler(
                 receive,
@@ -165,4 +166,4 @@ class VendorClient:
         return receive.value
 
     def observe(self, headers: Mapping[str, str]) -> None:
-        """Take note of the headers of a good answer. For override."""
+        """Look at the headers of a good answer. For override."""

@@ -1,11 +1,9 @@
-"""Rows of which a destination drops nothing, although it drops what a schema does not declare.
+"""Fits rows to the columns of a schema, so that a destination drops no value. Pure.
 
-Pure.
-
-A destination writes the columns that the schema declares. It drops every other key of a row, and in
-an object with declared `properties` every other key of that object. So nested objects have no
-declared properties in our schemas, and whatever has no column goes into one that takes everything:
-`additional_attributes`.
+A destination writes only the columns that the schema declares. It drops every other key of a row.
+In an object with declared `properties`, it drops every other key of that object. So nested objects
+have no declared properties in our schemas. A value without a column goes to a column that takes
+everything: `additional_attributes`.
 """
 
 from __future__ import annotations
@@ -35,16 +33,16 @@ _PYTHON_TYPES: Mapping[str, frozenset[type]] = {
 }
 _NO_TYPE: frozenset[type] = frozenset()
 _parse = datetime.fromisoformat
-# What destinations take for a timestamp with time zone (RFC 3339, 5.6).
+# Destinations accept this as a timestamp with time zone (RFC 3339, 5.6).
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 
 
-class _DoesNotFit(Exception):  # noqa: N818 - no failure
+class _DoesNotFit(Exception):  # noqa: N818 - not a failure
     pass
 
 
 def with_additional_attributes(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The schema of a stream with the column for everything else."""
+    """Add the column `additional_attributes` to the JSON schema of a stream."""
     column = {
         "description": _DESCRIPTION,
         "type": ["null", "object"],
@@ -54,22 +52,22 @@ def with_additional_attributes(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Columns:
-    """Fits rows to the columns of a schema, in which each has one type beside null.
+    """Fits rows to the columns of a schema. Each column has one type beside null.
 
-    A value that has another type is converted where nothing is lost by it: one of many becomes a
-    list, a plain ID becomes `{"id": ...}`, a number or boolean becomes text. A date in another
-    spelling than RFC 3339 is put into that spelling, in UTC, and kept as it was sent in
-    `additional_attributes`. Any other value moves there as it is, and so does a key without a
+    A value of another type is converted if this loses nothing: a value in a column of lists becomes
+    a list of one, a plain ID becomes `{"id": ...}`, a number or boolean becomes text. A date in
+    another format than RFC 3339 is converted to it, in UTC. The original text of the date goes to
+    `additional_attributes`. Any other value moves there unchanged, and so does a key without a
     column.
     """
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
-        """Take the JSON schema of a stream; its top level has `properties`."""
+        """`schema` is the JSON schema of a stream. Its top level has `properties`."""
         self._types: dict[str, frozenset[type]] = {}
         self._dates: list[str] = []
         self._items: list[tuple[str, frozenset[type]]] = []
         self._convert: dict[str, Callable[[Any], Any]] = {}
-        # The keys that had no column, and the columns that did not fit a value.
+        # Keys without a column, and columns that did not fit a value.
         self.unknown: set[str] = set()
         self.unfit: set[str] = set()
         for name, column in schema["properties"].items():
@@ -88,8 +86,8 @@ class Columns:
                 self._convert[name] = _CONVERSIONS[kind]
 
     def fit(self, row: Row) -> Row:
-        """The row with each value in a column that can hold it; changes the row it is given."""
-        # The hot path, some 35 values a row: no call of a function of ours.
+        """Move or convert each value that does not fit its column. Changes and returns `row`."""
+        # Hot path, about 35 values a row. It calls no function of ours for a value that fits.
         types = self._types
         odd = [name for name, value in row.items() if type(value) not in types.get(name, _NO_TYPE)]
         for name in self._dates:
@@ -100,7 +98,7 @@ class Columns:
                 except (TypeError, ValueError):
                     odd.append(name)
                 else:
-                    # 2024-01-31T23:59:59.123Z, as the vendor writes nearly all of them.
+                    # Nearly all dates of the vendors look like 2024-01-31T23:59:59.123Z.
                     if value[7:20:3] != "-T::." or value[-1] != "Z":
                         odd.append(name)
         for name, allowed in self._items:
@@ -126,7 +124,7 @@ class Columns:
                 rest[name] = value
             else:
                 if name in self._dates and row[name] != value:
-                    # The same moment in another spelling: a date alone, or a time without a zone.
+                    # Keep the vendor's spelling, such as a date alone or a time without a zone.
                     self.unfit.add(name)
                     rest[name] = value
         if rest:
@@ -143,7 +141,7 @@ class Columns:
         return self._convert[name](value)
 
     def report(self) -> str | None:
-        """One sentence that names what went to `additional_attributes`, or None if nothing did."""
+        """Return a sentence that names what went to `additional_attributes`, or None if empty."""
         parts = []
         if self.unknown:
             parts.append(f"without a column: {_listed(self.unknown)}")
@@ -179,7 +177,7 @@ def _timestamp(value: Any) -> str:
     if _RFC_3339.fullmatch(value):
         return str(value)
     if value[7:8] != "-":
-        raise _DoesNotFit  # a week or an ordinal date: no vendor means one
+        raise _DoesNotFit  # a week date or an ordinal date: vendors do not send these on purpose
     try:
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except OverflowError:

@@ -1,4 +1,4 @@
-"""The base of both config models: the spec is generated from them, configs are checked by them."""
+"""The base of both config models. They generate the spec and check the configs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _is_host(name: str) -> bool:
     return len(name) <= _LONGEST_HOST and all(map(_LABEL.fullmatch, name.split(".")))
 
 
-# RFC 1035, 2.3.4; underscores occur in names that only inner networks know.
+# RFC 1035, 2.3.4. Names in internal networks may also have underscores.
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _LONGEST_HOST = 253
 
@@ -39,12 +39,12 @@ def _api_url(value: str) -> str:
         return value
     parts = urlsplit(value)
     if not _URL_CHARACTERS.fullmatch(value):
-        msg = "holds a blank or another character that no URL has; copy it again"
+        msg = "contains a space or another character that a URL cannot have; copy it again"
         raise ValueError(msg)
     if parts.hostname and not _is_host(parts.hostname):
-        msg = "names a host that no network can have"
+        msg = "contains a host name that is not valid"
         raise ValueError(msg)
-    # Reading the port raises ValueError where it is none.
+    # `parts.port` raises ValueError if the port is not a number.
     if not parts.hostname or parts.query or parts.fragment or parts.username or parts.port == 0:
         msg = "must be a plain base URL such as https://proxy.example.com"
         raise ValueError(msg)
@@ -54,15 +54,15 @@ def _api_url(value: str) -> str:
     return value.rstrip("/")
 
 
-# A base URL without a trailing slash; "" stands for the vendor's own.
+# A base URL without a trailing slash. "" means the vendor's own URL.
 ApiUrl = Annotated[str, AfterValidator(_api_url)]
 
 
 def _key(value: str) -> str:
-    # Keys are copied by hand. What sneaks in breaks the header, and with it the masking of the key.
+    # Users copy keys by hand. A stray character would break the header and the masking of the key.
     key = value.strip()
     if not key.isascii() or not key.isprintable() or not _NO_KEY_HAS.isdisjoint(key) or not key:
-        msg = "is empty, or holds characters that no key has; copy it again"
+        msg = "is empty, or contains characters that a key cannot have; copy it again"
         raise ValueError(msg)
     if len(key) < _SHORTEST_KEY:
         msg = "is too short to be a key; copy the whole key again"
@@ -70,20 +70,20 @@ def _key(value: str) -> str:
     return key
 
 
-# Quotes and backslashes are escaped in JSON, so that a key with one would not be found and masked.
+# JSON escapes quotes and backslashes. So a key that contains one would not be found and masked.
 _NO_KEY_HAS = frozenset(" \"'\\")
-# Both vendors' keys have dozens of characters. One of two would mask half of every message.
+# Both vendors' keys have dozens of characters. A very short key would mask parts of every message.
 _SHORTEST_KEY = 4
-# What RFC 3986 allows in a URL.
+# The characters that RFC 3986 allows in a URL.
 _URL_CHARACTERS = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]*")
 
 
-# A key as it is sent in a header, without the blanks and line ends that copying adds.
+# A key without the spaces and line ends that users may copy with it.
 ApiKey = Annotated[str, AfterValidator(_key)]
 
 
 class SourceConfig(BaseModel):
-    """A config as users save it. Unknown keys are kept and ignored, as retired versions did."""
+    """A config as users save it. Unknown keys are kept and ignored, as in the retired versions."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -92,7 +92,7 @@ class SourceConfig(BaseModel):
 
     @classmethod
     def from_mapping(cls, config: Mapping[str, Any]) -> Self:
-        """Check a config. Raises a config error that names the field, never its value."""
+        """Check a config. Raises a config error that names the field, but not its value."""
         try:
             checked = cls.model_validate(dict(config))
         except ValidationError as error:
@@ -106,16 +106,16 @@ class SourceConfig(BaseModel):
             raise config_error(message) from None
         checked.require_vendor_in_the_cloud()
         for name, field in cls.model_fields.items():
-            # As sent: the CDK masks what the user typed, blanks and line ends included.
+            # The key as it is sent. The CDK itself masks the text that the user typed.
             extra = field.json_schema_extra
             if isinstance(extra, dict) and extra.get("airbyte_secret"):
                 add_to_secrets(getattr(checked, name))
         return checked
 
     def require_vendor_in_the_cloud(self) -> None:
-        """Raise a config error if the address is of the user's own choice on Airbyte Cloud.
+        """Raise a config error if `api_url` is not a host of the vendor, on Airbyte Cloud only.
 
-        On a platform of many customers that is a way to the networks of others.
+        Many customers share that platform. Any other address could reach their networks.
         """
         host = urlsplit(getattr(self, "api_url", "")).hostname
         if host and is_cloud_environment() and not f".{host}".endswith(f".{self.vendor_domain}"):
@@ -125,7 +125,7 @@ class SourceConfig(BaseModel):
 
     @classmethod
     def _mask_no_more_than_keys(cls, config: Mapping[str, Any]) -> None:
-        """Mask what was typed as a key, but not a word so short that the sentence would suffer."""
+        """Mask what the user typed as a key, unless it is so short that this garbles messages."""
         typed = [
             config.get(name)
             for name, field in cls.model_fields.items()

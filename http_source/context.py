@@ -9,8 +9,8 @@ from http_source.config import SourceConfig
 from http_source.rate_limiter import RateBudget
 from http_source.retry import SYNC_PATIENCE, Patience
 
-# Requests under way at once, of all streams together: at most two streams have some, the one that
-# is read (six pages of a search, or eight children) and the next one's first pages (three).
+# The limit of concurrent requests, for all streams together. At most two streams send requests: the
+# one that is read (six pages of a search, or eight children) and the next one (three first pages).
 MAX_REQUESTS_AT_ONCE = 16
 
 ConfigT = TypeVar("ConfigT", bound=SourceConfig)
@@ -30,11 +30,11 @@ class SyncContext(Generic[ConfigT]):
         self.config = config
         self.patience = patience or SYNC_PATIENCE
         self.budget = budget
-        # Starts a thread only when a request finds none that is idle.
+        # The pool starts a thread only if no other thread is idle.
         self.pool = ThreadPoolExecutor(MAX_REQUESTS_AT_ONCE, thread_name_prefix="requests")
-        # The stream that is being read. Requests ahead for the next one have no status to report.
+        # The stream that is being read. Prefetch requests of the next stream report no status.
         self.stream_being_read: str | None = None
 
     def close(self) -> None:
-        """Let the threads end once their requests have; those that wait are not sent any more."""
+        """End each thread after its current request. Cancel the requests that still wait."""
         self.pool.shutdown(wait=False, cancel_futures=True)

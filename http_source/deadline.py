@@ -1,8 +1,8 @@
-"""Connections on which every answer has a deadline, however it trickles in.
+"""Connections on which every answer has a deadline.
 
-The timeouts of `requests` count from byte to byte, so a body that sends one byte a second never
-ends, and neither do interim answers (100 Continue) without end. Here the time from the request to
-the last byte of its answer is limited in all.
+The timeouts of `requests` count from byte to byte. So they never stop a body that sends one byte a
+second, or an endless series of interim answers (100 Continue). Here the total time from the request
+to the last byte of its answer is limited.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from http_source.errors import config_error
 
-# Streams of one sync have at most so many requests under way.
+# The limit of concurrent requests of one sync: MAX_REQUESTS_AT_ONCE in context.py.
 _POOL_SIZE = 16
 
 
 def require_certificates() -> None:
-    """Raise a config error if the environment names a certificate bundle that is not there.
+    """Raise a config error if the environment names a certificate bundle that does not exist.
 
-    `requests` would raise an OSError with every request.
+    Otherwise `requests` would raise an OSError on every request.
     """
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         path = os.environ.get(name)
@@ -76,7 +76,7 @@ def _response_class(seconds: float) -> Any:
 
 
 class DeadlineAdapter(HTTPAdapter):
-    """What a session is given for https:// and http://; answers take so many seconds at most."""
+    """An adapter for https:// and http://. An answer may take at most `seconds` seconds."""
 
     def __init__(self, seconds: float) -> None:
         response = staticmethod(_response_class(seconds))
@@ -91,22 +91,22 @@ class DeadlineAdapter(HTTPAdapter):
     def build_response(
         self, req: requests.PreparedRequest, resp: BaseHTTPResponse
     ) -> requests.Response:
-        """As ever, but without the address of a redirect.
+        """Build a response without its `Location` header.
 
-        `requests` takes it apart although redirects are not followed, and a broken one is a
-        ValueError to it.
+        `requests` parses that header even if it does not follow redirects. A broken header would
+        raise a ValueError.
         """
         response: requests.Response = super().build_response(req, resp)
         response.headers.pop("Location", None)
         return response
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """As ever, with our connections."""
+        """Use connections with a deadline."""
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = self._pools
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> PoolManager:
-        """The same behind a proxy."""
+        """Use connections with a deadline behind a proxy too."""
         manager: PoolManager = super().proxy_manager_for(*args, **kwargs)
         manager.pool_classes_by_scheme = self._pools
         return manager

@@ -1,4 +1,4 @@
-"""The three kinds of failure that Airbyte knows, each with one sentence for the user."""
+"""The three failure types of Airbyte. Each error carries one sentence for the user."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from http_source.body import without_surrogates
 
 
 def config_error(message: str) -> AirbyteTracedException:
-    """A failure that only the user can mend. The message says how."""
+    """Return an error that only the user can fix. The message says how."""
     return _error(message, FailureType.config_error)
 
 
 def system_error(message: str) -> AirbyteTracedException:
-    """A broken contract. The message names stream, request and expectation."""
+    """Return an error for a broken contract. The message names stream, request and expectation."""
     return _error(message, FailureType.system_error)
 
 
 def transient_error(message: str) -> AirbyteTracedException:
-    """A failure that passes. The next sync may succeed without any change."""
+    """Return an error that passes. The next sync may succeed without any change."""
     return _error(message, FailureType.transient_error)
 
 
 def unforeseen(error: BaseException) -> str:
-    """The sentence for an error that no part of the connector expects: a defect in it."""
+    """Return the sentence for an error that the connector does not expect: a defect in it."""
     return without_surrogates(
         f"The connector has a defect: it did not expect {type(error).__name__}: {error}. "
         "Please report this together with the log."

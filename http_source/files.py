@@ -1,4 +1,4 @@
-"""The files of a verb: config, catalog, state. What is wrong with one is told in a sentence."""
+"""Reads the files of a command: config, catalog, state. An error says what is wrong with a file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from http_source.errors import config_error
 
 
 def read_json_file(path: str, what: str) -> Any:
-    """The JSON value in a file; `what` names the file to the user, as in "config file".
+    """Return the JSON value in a file. `what` names the file to the user, as in "config file".
 
     Raises a config error that says what is wrong with the file and what to do.
     """
@@ -23,7 +23,7 @@ def read_json_file(path: str, what: str) -> Any:
         raise config_error(f"The {what} {path} is a folder. Name a JSON file.") from None
     except PermissionError:
         raise config_error(
-            f"The {what} {path} may not be read by this user. Change its permissions."
+            f"This user has no permission to read the {what} {path}. Change its permissions."
         ) from None
     except (OSError, ValueError) as error:
         raise config_error(f"The {what} {path!r} cannot be read: {error}.") from None
@@ -36,11 +36,11 @@ def read_json_file(path: str, what: str) -> Any:
     try:
         return parse_json(content)
     except (ValueError, RecursionError) as error:
-        # The position is told, but not the text around it: that may be a key.
+        # The error tells the position, but not the text around it. That text may be a key.
         raise config_error(f"The {what} {path} is not JSON: {error}.") from None
 
 
 def json_kind(value: Any) -> str:
-    """What a JSON value is, in words: "a list", "null", ..."""
+    """Name the kind of a JSON value: "a list", "null", ..."""
     kinds = {dict: "an object", list: "a list", str: "a text", bool: "true or false"}
     return "null" if value is None else kinds.get(type(value), "a number")

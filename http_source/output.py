@@ -1,4 +1,4 @@
-"""Standard output: UTF-8, one message a line, and no half line, whatever ends the process."""
+"""Standard output: UTF-8, one message per line. No line is cut in two if the process is ended."""
 
 from __future__ import annotations
 
@@ -18,26 +18,27 @@ from http_source.body import without_surrogates
 
 # A line of up to this many bytes goes into a pipe whole or not at all (pipe(7), PIPE_BUF).
 _ATOMIC_BYTES = select.PIPE_BUF
-# So much fits into a pipe where the system allows it (pipe(7), pipe-max-size): many a long line.
+# We enlarge the pipe to this size if the system allows it (pipe(7), pipe-max-size). Most long lines
+# fit into it.
 _PIPE_BYTES = 1024 * 1024
 _POLL_MILLISECONDS = 1
 _PIECE_BYTES = 64 * 1024
-# Lines are gathered for so long. At full speed this is 1.5 MB of them.
+# Lines are gathered for this long before they are written. At full speed this is 1.5 MB of lines.
 _GATHER_SECONDS = 0.01
 # When a signal ends the process, a reader has this long to take the rest of a line.
 _LAST_LINE_SECONDS = 1.5
 
 
 class MessageOutput(io.TextIOBase):
-    """Takes text as a stream does, and writes whole lines of it to a file descriptor.
+    """A text stream that writes whole lines to a file descriptor.
 
-    Every thread may write. Each `write` holds whole lines or is completed by a later one.
+    Any thread may write. An incomplete line waits until a later `write` completes it.
     """
 
     def __init__(self, descriptor: int) -> None:
-        """Write to this file descriptor, such as 1."""
+        """`descriptor` is a file descriptor, such as 1."""
         self._descriptor = descriptor
-        # What started this process may have left it non-blocking; half a line would be lost then.
+        # The parent process may have made it non-blocking. Then half a line could be lost.
         os.set_blocking(descriptor, True)
         self._is_pipe = stat.S_ISFIFO(os.fstat(descriptor).st_mode)
         self._pipe_pages = _widen(descriptor) if self._is_pipe else 0
@@ -56,15 +57,15 @@ class MessageOutput(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """Always UTF-8, whatever the environment asks for."""
+        """Always UTF-8. The environment cannot change it."""
         return "utf-8"
 
     def writable(self) -> bool:
-        """It is."""
+        """Always true."""
         return True
 
     def isatty(self) -> bool:
-        """Whether a person reads along."""
+        """Whether the output is a terminal."""
         return os.isatty(self._descriptor)
 
     def fileno(self) -> int:
@@ -72,7 +73,7 @@ class MessageOutput(io.TextIOBase):
         return self._descriptor
 
     def write(self, text: str) -> int:
-        """Gather the text; write what was gathered after a hundredth of a second."""
+        """Gather the text. Write it after a hundredth of a second, or when 64 kB are gathered."""
         try:
             content = text.encode()
         except UnicodeEncodeError:
@@ -102,7 +103,7 @@ class MessageOutput(io.TextIOBase):
             self._write_at = time.monotonic() + _GATHER_SECONDS
 
     def end(self) -> None:
-        """Complete the line that is being written, and write no other. For another thread."""
+        """Finish the line that is being written. Write no more. Call this from another thread."""
         self._ending = True
         self._at_line_end.wait(_LAST_LINE_SECONDS)
 
@@ -120,14 +121,15 @@ class MessageOutput(io.TextIOBase):
     def _gets_room(self, length: int) -> bool:
         """Wait until a long line fits into the pipe at once, so that no signal can cut it in two.
 
-        Returns False if it never will, because the line is longer than the pipe.
+        Returns False if this is not possible: the line is longer than the pipe, the process is
+        ending, or nobody reads.
         """
         while True:
             waiting = int.from_bytes(
                 fcntl.ioctl(self._descriptor, termios.FIONREAD, b"\0" * 4), "little"
             )
-            # Two neighbouring pages of a pipe hold more than one page of bytes, for otherwise they
-            # were one page. So at most twice the pages that the bytes need are taken.
+            # Two neighbouring pages of a pipe hold more than one page of bytes. Otherwise the
+            # kernel would have merged them. So the bytes take at most twice the pages they need.
             free = self._pipe_pages - 2 * -(-waiting // _ATOMIC_BYTES) - 2
             if length <= free * _ATOMIC_BYTES:
                 return True
@@ -135,7 +137,7 @@ class MessageOutput(io.TextIOBase):
                 return False
 
     def _write_piece(self, piece: bytes) -> None:
-        """Write whole lines; when the process is ending, only to the end of the one begun."""
+        """Write whole lines. If the process is ending, stop after the line that was begun."""
         is_atomic = self._is_pipe and (len(piece) <= _ATOMIC_BYTES or self._gets_room(len(piece)))
         if not is_atomic:
             self._at_line_end.clear()
@@ -159,7 +161,7 @@ class MessageOutput(io.TextIOBase):
 
 
 def _widen(descriptor: int) -> int:
-    """The pages that a pipe has, after making it as wide as is allowed; 0 if that is not told."""
+    """Enlarge a pipe if the system allows it. Returns its size in pages, or 0 if it is unknown."""
     with contextlib.suppress(OSError, AttributeError):
         fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     try:
@@ -169,16 +171,16 @@ def _widen(descriptor: int) -> int:
 
 
 def _wait_for_the_end() -> None:
-    # The thread that ends the process does so any moment now, and nothing more may be written.
+    # Another thread is about to end the process. This thread must not write any more.
     while True:
         time.sleep(60)
 
 
 def _strict(lines: bytes) -> bytes:
-    r"""The lines as strict JSON.
+    r"""Make the lines strict JSON.
 
-    Text of the vendor that went around `parse_json`, such as the words of an error, may still hold
-    half of a surrogate pair; JSON spells it `\udxxx`.
+    Vendor text that did not pass `parse_json`, such as an error text, may still contain half of a
+    surrogate pair. JSON spells it `\udxxx`.
     """
     if b"\\ud" not in lines:
         return lines

@@ -1,4 +1,4 @@
-"""Runs one verb of a source as a process: arguments in, messages on stdout, an exit code."""
+"""Runs one command of a source as a process: arguments in, messages on stdout, an exit code."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from http_source.signals import before_the_end
 
 
 def launch(source: Source, args: list[str]) -> None:
-    """Run one verb (spec, check, discover, read); Airbyte messages go to stdout.
+    """Run one command (spec, check, discover, read). Airbyte messages go to stdout.
 
-    Exits with 0, with 1 and an error trace when the verb failed, or with 2 when the arguments are
-    none that a source takes.
+    Exits with 0, with 1 and an error trace if the command failed, or with 2 if the arguments are
+    not valid.
     """
     try:
         output = MessageOutput(1)
@@ -33,7 +33,7 @@ def launch(source: Source, args: list[str]) -> None:
         _end_without_output(error)
     before_the_end(output.end)
     cdk.send_prints_to(output)
-    # A warning on stderr would be seen by nobody; as a log message it reaches the platform.
+    # Nobody would see a warning on stderr. As a log message it reaches the platform.
     logging.captureWarnings(capture=True)
     tuning.after_imports()
     try:
@@ -42,9 +42,9 @@ def launch(source: Source, args: list[str]) -> None:
     except SystemExit:
         output.flush()
         raise
-    except BaseException as error:  # noqa: BLE001 - whatever it is, it ends the process
-        # An error has been decided on: report it, and do not wait for threads that read ahead and
-        # may sleep through a backoff, as the interpreter's own exit would.
+    except BaseException as error:  # noqa: BLE001 - every error ends the process
+        # Report the error and exit at once. The interpreter's own exit would wait for threads that
+        # prefetch pages and may sleep through a backoff.
         try:
             _report(error, output)
         except OSError as broken:
@@ -54,7 +54,7 @@ def launch(source: Source, args: list[str]) -> None:
 
 
 def _end_without_output(error: OSError) -> NoReturn:
-    """Say on stderr why stdout takes no messages: there is nobody else to tell."""
+    """Say on stderr why stdout takes no messages. No other channel is left."""
     with contextlib.suppress(OSError):
         os.write(2, f"Standard output cannot be written: {error.strerror or error}.\n".encode())
     os._exit(1)
@@ -77,7 +77,7 @@ def _run(source: Source, args: list[str], output: MessageOutput) -> None:
 
 
 def _report(error: BaseException, output: MessageOutput) -> None:
-    """Write an error trace, which the platform shows to the user. Raises OSError if none can be."""
+    """Write an error trace, which the platform shows to the user. Raises OSError if it cannot."""
     if isinstance(error, OSError) and output.is_broken:
         raise error
     if isinstance(error, AirbyteTracedException):
@@ -86,13 +86,13 @@ def _report(error: BaseException, output: MessageOutput) -> None:
         traced = AirbyteTracedException.from_exception(
             error, message=unforeseen(error), failure_type=FailureType.system_error
         )
-    # The log says what the trace cannot: where it happened. A user's mistake happened outside.
+    # The log also says where in the code a defect is. A user's mistake needs no stack trace.
     by_user = traced.failure_type is FailureType.config_error
     logging.getLogger("airbyte").critical(
         without_surrogates(str(traced.message)), exc_info=None if by_user else traced
     )
-    # Secrets are masked in the texts of the message, not in the line: a key that is a part of the
-    # line's own words would break it.
+    # Mask secrets in the texts of the message, not in the finished line. A key such as "type" would
+    # break the line's own JSON.
     message = AirbyteMessageSerializer.dump(traced.as_sanitized_airbyte_message())
     output.write(f"{orjson.dumps(message).decode()}\n")
     output.flush()

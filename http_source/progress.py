@@ -1,4 +1,4 @@
-"""What a run tells of itself while it goes on: estimates, a log line a minute, waits."""
+"""Reports the progress of a read: estimates, a log line per minute, and waits for rate limits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LOG_EVERY_SECONDS = 60.0
 
 
 def estimate(stream: str, rows: int) -> AirbyteMessage:
-    """How many rows a stream will have emitted in all, by what is known now."""
+    """Return a message with the total number of rows that a stream is expected to emit."""
     return AirbyteMessage(
         type=Type.TRACE,
         trace=AirbyteTraceMessage(
@@ -39,7 +39,7 @@ def estimate(stream: str, rows: int) -> AirbyteMessage:
 
 
 def announce_rate_limit(stream: str) -> None:
-    """Say on stdout that the stream waits for a limit, from whatever thread, as the CDK does."""
+    """Print that the stream waits for a rate limit. Any thread may call this, as in the CDK."""
     message = as_airbyte_message(
         StreamDescriptor(name=stream),
         AirbyteStreamStatus.RUNNING,
@@ -50,7 +50,7 @@ def announce_rate_limit(stream: str) -> None:
 
 
 class ProgressLog:
-    """One line a minute at most: rows, rows a second, rows left, and time spent waiting."""
+    """Logs at most one line per minute: rows, rows per second, rows left, and time waited."""
 
     def __init__(self, logger: logging.Logger, stream: str) -> None:
         self._logger = logger
@@ -58,7 +58,7 @@ class ProgressLog:
         self._began = self._logged = time.monotonic()
 
     def note(self, rows: int, left: int | None, waited: float) -> None:
-        """Log if a minute has passed. `waited` counts seconds of all threads for the limit."""
+        """Log if a minute has passed. `waited`: seconds that all threads waited for rate limits."""
         now = time.monotonic()
         if now - self._logged < _LOG_EVERY_SECONDS:
             return

@@ -18,19 +18,20 @@ logger = logging.getLogger("airbyte")
 
 # Vendors' windows are a minute long (https://developer.kustomer.com/docs/concepts/rate-limits).
 WINDOW_SECONDS = 60.0
-# A window that a header puts further away than this is taken for the longest (an absurd value).
+# A reset that is further away than this is not plausible. It is cut to this.
 _MAX_RESET_SECONDS = 2 * WINDOW_SECONDS
-# A request that got no answer (a broken connection) counts as under way for this long.
+# A request without an answer (a broken connection) counts as under way for this long.
 _LOST_SECONDS = 120.0
-# Answers under way together may come in any order, so a count that rises by less is an old one.
+# Answers to parallel requests may arrive in any order. So if `remaining` rises by this or less, the
+# value is an old one.
 _OUT_OF_ORDER = 8
-# A wait longer than this is told to the user.
+# The user is told about a wait that is longer than this.
 LONG_WAIT_SECONDS = 5.0
 
 
 @dataclass
 class _Announced:
-    """What the headers last said of one limit: `remaining` more requests until `resets_at`."""
+    """What the headers last said about one limit: `remaining` more requests until `resets_at`."""
 
     limit: int
     remaining: int
@@ -40,28 +41,32 @@ class _Announced:
 
 @dataclass
 class _Bucket:
-    """The requests of one kind, which have a documented limit of their own, or none."""
+    """The requests of one kind. They may have a documented limit of their own."""
 
     documented: int | None = None
-    # Sent and not yet answered, by identity of the request; then when answers came.
+    # Requests without an answer yet: id() of the request -> when it was sent. Then the times at
+    # which answers arrived.
     under_way: dict[int, float] = field(default_factory=dict)
     answered: deque[float] = field(default_factory=deque)
-    # The size of the limit that its answers announced, and of the one that refused it last.
+    # The size of the limit that the last answer announced, and of the limit behind the last 429.
     announced: int | None = None
     refused: int = 0
 
 
 class RateLimiter:
-    """When the next request may be sent, by what was sent and what the vendor said. No threads.
+    """Decides when the next request may be sent. It starts no threads and reads no clock.
 
-    Two rules. A documented limit of n a minute: no more than n requests are under way or were
-    answered less than a minute ago; counted from the answer, that holds for a vendor that counts
-    in fixed or in sliding windows, whatever time requests take to arrive. An announced limit: no
-    more requests than `x-ratelimit-remaining` said, less those that may not be in that figure.
+    It has two rules:
 
-    A documented limit binds once the vendor has spoken of limits at all, by header or by a 429:
-    one that never does (a proxy, a test server) is not slowed down for nothing. `share` is the
-    part of every limit to use, to leave the rest to the customer's other integrations.
+    - A documented limit of n a minute: at most n requests are under way or were answered less than
+      a minute ago. The minute begins at the answer. So the rule is safe for fixed and for sliding
+      windows, no matter how long requests take to arrive.
+    - An announced limit: no more requests than `x-ratelimit-remaining` said, minus the requests
+      that this figure may not include yet.
+
+    A documented limit binds only after the vendor has sent a limit header or a 429. So a server
+    without limits (a proxy, a test server) is not slowed down. `share` is the part of every limit
+    that we use. It leaves the rest to the customer's other integrations.
     """
 
     def __init__(self, documented: Mapping[str, int], *, share: float = 1.0) -> None:
@@ -72,7 +77,7 @@ class RateLimiter:
         self._reported = False
 
     def wait(self, bucket: str, now: float) -> float:
-        """Seconds until a request of this kind may be sent; 0 is now."""
+        """Seconds until a request of this bucket may be sent. 0 means now."""
         kind = self._buckets.setdefault(bucket, _Bucket())
         while kind.answered and kind.answered[0] <= now - WINDOW_SECONDS:
             kind.answered.popleft()
@@ -94,7 +99,7 @@ class RateLimiter:
         excess = taken - allowed
         if excess < len(kind.answered):
             return kind.answered[excess] + WINDOW_SECONDS - now
-        return WINDOW_SECONDS  # all under way: an answer will shorten this
+        return WINDOW_SECONDS  # all are under way: an answer will shorten this wait
 
     def _announced_wait(self, limit: _Announced, now: float) -> float:
         if now >= limit.resets_at:
@@ -103,7 +108,7 @@ class RateLimiter:
         return limit.resets_at - now if limit.remaining - limit.sent_since <= reserve else 0.0
 
     def sent(self, bucket: str, request: int, now: float) -> None:
-        """A request is on its way."""
+        """Note that a request is sent. `request` is its id()."""
         kind = self._buckets.setdefault(bucket, _Bucket())
         kind.under_way[request] = now
         if kind.announced is not None:
@@ -112,7 +117,7 @@ class RateLimiter:
     def answered(
         self, bucket: str, request: int, status: int, headers: Mapping[str, str], now: float
     ) -> None:
-        """The answer to a request is in; its headers may tell of a limit."""
+        """Note that a request was answered. The headers may announce a limit."""
         kind = self._buckets.setdefault(bucket, _Bucket())
         kind.under_way.pop(request, None)
         kind.answered.append(now)
@@ -122,13 +127,14 @@ class RateLimiter:
         if limit is not None or remaining is not None or is_refused:
             self._enforced = True
         if is_refused:
-            # The request's backoff decides how long to wait, and calls `hold`.
+            # The backoff of the request decides how long to wait, and then calls `hold`.
             kind.refused = limit or 0
             return
         if remaining is None:
             return
         reset = reset_in(headers, datetime.now(tz=UTC))
-        # Limits are told apart by their size: the search limit from the organisation's.
+        # A limit is identified by its size. That separates the search limit from the
+        # organisation's.
         size = limit or 0
         kind.announced = size
         told = self._limits.get(size)
@@ -145,19 +151,19 @@ class RateLimiter:
                 )
             resets_at = now + min(reset, _MAX_RESET_SECONDS)
         elif told is None or now >= told.resets_at or remaining > told.remaining:
-            resets_at = now + WINDOW_SECONDS  # a new window, which began not after this
+            resets_at = now + WINDOW_SECONDS  # a new window: it began now or earlier
         else:
             resets_at = told.resets_at
         self._limits[size] = _Announced(size, remaining, resets_at, self._under_way())
 
     def hold(self, bucket: str, seconds: float, now: float) -> None:
-        """A refusal stops all requests under the limit that was reached, for so many seconds."""
+        """Stop all requests that share the limit of a refused request, for `seconds` seconds."""
         kind = self._buckets.setdefault(bucket, _Bucket())
         kind.announced = kind.refused
         self._limits[kind.refused] = _Announced(kind.refused, 0, now + seconds, self._under_way())
 
     def _under_way(self) -> int:
-        """Requests of all buckets that may be missing from what the vendor says remains."""
+        """Count the requests of all buckets that the vendor's `remaining` may not include yet."""
         return sum(len(bucket.under_way) for bucket in self._buckets.values())
 
 
@@ -172,14 +178,14 @@ class RateBudget:
     """One rate limiter for all threads and streams of a sync."""
 
     def __init__(self, documented: Mapping[str, int], *, share: float = 1.0) -> None:
-        """`documented`: requests a minute by bucket, where the vendor documents a limit."""
+        """`documented` maps a bucket to its documented limit in requests a minute."""
         self._limiter = RateLimiter(documented, share=share)
         self._changed = threading.Condition()
-        # Seconds that requests have waited here, all threads together.
+        # The seconds that all threads together have waited here.
         self.waited = 0.0
 
     def for_bucket(self, bucket: str, on_long_wait: Callable[[float], None]) -> APIBudget:
-        """The budget as a session of the CDK takes it; `on_long_wait` gets the seconds."""
+        """Return the budget for a CDK session. `on_long_wait` gets the seconds of a long wait."""
         return _BucketBudget(self, bucket, on_long_wait)
 
     def acquire(self, bucket: str, request: object, on_long_wait: Callable[[float], None]) -> None:
@@ -196,20 +202,20 @@ class RateBudget:
             self.waited += now - began
 
     def settle(self, bucket: str, request: object, status: int, headers: Mapping[str, str]) -> None:
-        """Take note of an answer."""
+        """Note an answer. It may let other requests go."""
         with self._changed:
             self._limiter.answered(bucket, id(request), status, headers, time.monotonic())
             self._changed.notify_all()
 
     def hold(self, bucket: str, seconds: float) -> None:
-        """Let all requests wait that share the limit of a refused one. Seconds from now."""
+        """Stop all requests that share the limit of a refused one, for `seconds` from now."""
         with self._changed:
             self._limiter.hold(bucket, seconds, time.monotonic())
             self._changed.notify_all()
 
 
 class _BucketBudget(APIBudget):
-    """What the CDK's session calls before each request, and with each answer."""
+    """The CDK's session calls this before each request and with each answer."""
 
     def __init__(
         self, budget: RateBudget, bucket: str, on_long_wait: Callable[[float], None]

@@ -1,4 +1,4 @@
-"""What is retried, how often, after what wait, and what is refused for good."""
+"""Decides what is retried, how often and after what wait, and what is a permanent error."""
 
 from __future__ import annotations
 
@@ -32,15 +32,16 @@ from http_source.retry_after import backoff_ceiling, wait_hint
 
 logger = logging.getLogger("airbyte")
 
-# One wait is never longer than five of the vendors' 60 s windows, whatever a header says.
+# The longest single wait, even if a header asks for more: five of the vendors' 60 s windows.
 MAX_WAIT_SECONDS = 300.0
-# After so long, waits included, a request is not tried again. One wait and one answer may still
-# follow, because the CDK looks at the time between two tries.
+# After this time, including waits, a request is not tried again. The CDK checks the time between
+# two tries, so one more wait and one more answer may follow.
 MAX_REQUEST_TIME = timedelta(minutes=30)
-# A good status with a body that breaks the contract is asked for this often, then it is a fact.
+# How often a request is sent if its status is good but its body breaks the contract. After that,
+# the error is permanent.
 MAX_TRIES_OF_A_BROKEN_BODY = 4
 
-# The body of a refusal is read for its words only.
+# We only need the error text from the body of a refusal.
 _MAX_ERROR_BYTES = 1024 * 1024
 _MAX_WORDS = 500
 
@@ -49,9 +50,9 @@ _REDIRECT = 300
 _REFUSAL = 400
 _TOO_MANY_REQUESTS = 429
 _SERVER_ERROR = 500
-# Refusals by the moment, not by the request: 408 timeout, 425 too early.
+# These refusals may pass: 408 timeout, 425 too early.
 _TRANSIENT_STATUSES = frozenset({408, 425})
-# Mistakes in the request itself: no repetition mends them.
+# Mistakes in the request itself. A retry does not help.
 _UNSENDABLE = (
     requests.exceptions.InvalidURL,
     requests.exceptions.InvalidSchema,
@@ -62,24 +63,24 @@ _UNSENDABLE = (
 
 @dataclass(frozen=True)
 class Patience:
-    """How often one request is tried, and the seconds that one answer may take in all."""
+    """How often one request is tried, and how many seconds one answer may take in total."""
 
     max_tries: int
     answer_seconds: float
 
 
-# Ten retries with waits of up to a minute are ten minutes of patience with a vendor that is down.
-# 120 s from the first byte of a head to the last of its body: a page of 6 MB at 50 kB a second.
+# Ten retries with waits of up to a minute: a vendor may be down for up to ten minutes. An answer
+# must be complete after 120 s: that is a page of 6 MB at 50 kB a second.
 SYNC_PATIENCE = Patience(max_tries=11, answer_seconds=120.0)
-# A user waits for a check.
+# A check is short, because a user waits for it.
 CHECK_PATIENCE = Patience(max_tries=2, answer_seconds=15.0)
 
 
 class RefusedError(Exception):
-    """The vendor refused a request, and no repetition changes that.
+    """The vendor refused a request, and a retry does not help.
 
-    `status` and `text` are what it said. The message is a sentence that fits any refusal; the
-    vendor's client, which knows the request, may have a better one.
+    `status` is the HTTP status and `text` the vendor's error text. The message is a sentence that
+    fits any refusal. The vendor's client knows the request and may replace it by a better one.
     """
 
     def __init__(self, status: int, text: str, sentence: str) -> None:
@@ -89,10 +90,10 @@ class RefusedError(Exception):
 
 
 class JitteredBackoff(BackoffStrategy):
-    """The wait that the vendor names, else exponential with full jitter, both capped."""
+    """Waits as long as the vendor asks, or else exponentially with full jitter. Both are capped."""
 
     def __init__(self, hold: Callable[[float], None] | None = None) -> None:
-        """`hold` is told for how many seconds a 429 stops all requests that share its limit."""
+        """`hold` gets the seconds for which a 429 stops all requests that share its limit."""
         self._hold = hold
 
     def backoff_time(
@@ -100,7 +101,7 @@ class JitteredBackoff(BackoffStrategy):
         response_or_exception: requests.Response | requests.RequestException | None,
         attempt_count: int,
     ) -> float:
-        """Seconds to wait before the next try, less those that the CDK adds."""
+        """Return the seconds to wait before the next try. The CDK adds WAIT_ADDED_SECONDS."""
         if isinstance(response_or_exception, requests.Response):
             status = response_or_exception.status_code
             hint = wait_hint(status, response_or_exception.headers, datetime.now(tz=UTC))
@@ -120,16 +121,16 @@ class JitteredBackoff(BackoffStrategy):
 
 
 def pause(attempt: int) -> None:
-    """Wait before asking again for an answer that was good, but is doubted."""
+    """Wait before a request is repeated because its good answer is not plausible."""
     time.sleep(1 + random.uniform(0, backoff_ceiling(attempt)))  # noqa: S311 - jitter, no secret
 
 
 class RetryingErrorHandler(HttpStatusErrorHandler):
-    """Judges every answer to one request: it is taken, tried again, or refused for good.
+    """Judges every answer to one request: accept it, try again, or raise a permanent error.
 
-    `receive` reads and checks the body of a good answer. It is called within the CDK's one loop of
-    tries, so that a body that arrives broken is retried like a broken connection. `permanent` are
-    the 5xx that mean a refusal of this request.
+    `receive` reads and checks the body of a good answer. It runs inside the CDK's loop of tries. So
+    a broken body is retried like a broken connection. `permanent` lists the 5xx statuses that are
+    permanent errors of this request.
     """
 
     def __init__(
@@ -150,16 +151,17 @@ class RetryingErrorHandler(HttpStatusErrorHandler):
     def interpret_response(
         self, response_or_exception: requests.Response | Exception | None = None
     ) -> ErrorResolution:
-        """What the CDK shall do: take the answer or try again.
+        """Tell the CDK to accept the answer or to try again.
 
-        Raises RefusedError where a repetition is of no use, and whatever `receive` raises beyond
-        what it is documented to.
+        Raises RefusedError for a permanent error. Raises a system error for a redirect, for a
+        request that cannot be sent, and for a body that stays broken. Other errors of `receive`
+        pass through.
         """
         if isinstance(response_or_exception, requests.Response):
             try:
                 return self._judge(response_or_exception)
             except requests.RequestException as error:
-                return _broken_connection(error)  # while its body was read
+                return _broken_connection(error)  # it broke while the body was read
         if isinstance(response_or_exception, _UNSENDABLE):
             raise system_error(f"The request cannot be sent: {response_or_exception}")
         if isinstance(response_or_exception, requests.RequestException):
@@ -208,11 +210,11 @@ class RetryingErrorHandler(HttpStatusErrorHandler):
 
 
 class BackoffMixin:
-    """Makes an `HttpStream`, and the client through which it reads, retry.
+    """Adds retries to an `HttpStream` and to the client that it reads through.
 
-    429, 5xx, broken connections and broken bodies are tried again, after the wait that the vendor
-    names or after an exponential one. Stands left of `HttpStream` among the bases; on its right it
-    would be silently dead, so that is a TypeError when the class is made.
+    429, 5xx, broken connections and broken bodies are tried again. The wait is the vendor's, or
+    else exponential. This class must stand left of `HttpStream` among the bases. On the right it
+    would have no effect, so the definition of such a class raises a TypeError.
     """
 
     name: str
@@ -226,7 +228,7 @@ class BackoffMixin:
             raise TypeError(msg)
 
     def get_backoff_strategy(self, hold: Callable[[float], None] | None = None) -> BackoffStrategy:
-        """The CDK's seam for waits. `hold`: see `JitteredBackoff`."""
+        """The CDK's hook for waits. For `hold` see `JitteredBackoff`."""
         return JitteredBackoff(hold)
 
     def get_error_handler(
@@ -236,23 +238,23 @@ class BackoffMixin:
         request: str = "",
         permanent: Container[int] = (),
     ) -> ErrorHandler:
-        """The CDK's seam for judging answers. For the arguments see `RetryingErrorHandler`."""
+        """The CDK's hook that judges answers. For the arguments see `RetryingErrorHandler`."""
         return RetryingErrorHandler(
             receive, request=request, patience=self.patience, permanent=permanent
         )
 
     def get_error_display_message(self, exception: BaseException) -> str | None:
-        """The sentence for a failure that nothing else has words for."""
+        """Return the sentence for an unexpected failure."""
         return f"Stream {self.name}: {unforeseen(exception)}"
 
 
 def _leave(response: requests.Response) -> None:
-    """Read a body that tells nothing, so that its connection can be used again."""
+    """Read a body that we do not need, so that its connection can be used again."""
     _error_body(response)
 
 
 def _error_body(response: requests.Response) -> bytes:
-    """The first megabyte of the body of an answer that is not good."""
+    """Read the body of an answer that is not good. Returns b"" if it exceeds a megabyte."""
     content = b""
     for piece in response.iter_content(_MAX_ERROR_BYTES):
         content += piece
@@ -263,11 +265,12 @@ def _error_body(response: requests.Response) -> bytes:
 
 
 def error_text(content: bytes, status: int, reason: str | None = None) -> str:
-    """What the vendor says of a failure, from any of the shapes that its error bodies have.
+    """Return the vendor's error text, from any known shape of an error body.
 
     Kustomer: `{"errors": [{"code", "message", ...}]}` or JSON:API errors with `title` and `detail`
     (https://developer.kustomer.com/docs/concepts/errors tells clients to accept both). Courier:
-    `{"message", "type"}`. Anything else that tells is taken too.
+    `{"message", "type"}`. Text under similar names is used too. Without any text, the reason
+    phrase or the status is returned.
     """
     try:
         words = _words(parse_json(content))

@@ -1,4 +1,4 @@
-"""How long to wait before asking again: headers, attempt and clock in, seconds out. Pure."""
+"""Computes the wait before a retry: headers, attempt and clock in, seconds out. Pure."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-# A header's bare number is read by its size, for vendors write all three: below this it counts
-# seconds from now (three years: no vendor asks for more) ...
+# Vendors write numbers of three kinds. The size of a number decides on its kind. Below this it
+# counts seconds from now (three years: no vendor asks for more) ...
 _LARGEST_DELTA_SECONDS = 1e8
-# ... below this it is an instant in epoch seconds (the year 5138), and above it in milliseconds.
+# ... below this it is a moment in epoch seconds (the year 5138), and above in epoch milliseconds.
 _LARGEST_EPOCH_SECONDS = 1e11
 
 # Exponential backoff: 1 s, 2 s, 4 s, ... up to this much for one wait. Kustomer's and Courier's
@@ -19,12 +19,12 @@ MAX_BACKOFF_SECONDS = 60.0
 
 
 def vendor_now(headers: Mapping[str, str], now: datetime) -> datetime:
-    """The vendor's clock as its `Date` header tells it, or `now` where the header is absent."""
+    """Return the vendor's time, from its `Date` header, or `now` if the header is missing."""
     return http_date(headers.get("Date", "")) or now
 
 
 def http_date(text: str) -> datetime | None:
-    """An HTTP date (RFC 9110, 5.6.7) in UTC, or None if the text is none."""
+    """Parse an HTTP date (RFC 9110, 5.6.7) into UTC. Returns None for any other text."""
     try:
         parsed = parsedate_to_datetime(text)
         return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
@@ -33,10 +33,10 @@ def http_date(text: str) -> datetime | None:
 
 
 def seconds_until(value: str, now: datetime) -> float | None:
-    """Seconds from `now` to what a rate-limit header names, negative if that is past.
+    """Return the seconds from `now` to the moment in a rate-limit header. Negative if it is past.
 
     Reads seconds from now, epoch seconds, epoch milliseconds, an HTTP date and an ISO 8601 date.
-    Returns None for anything else: a header that cannot be read is no hint, not an error.
+    Returns None for anything else: a header that cannot be read is ignored.
     """
     value = value.strip()
     try:
@@ -61,9 +61,9 @@ def _iso_date(value: str) -> datetime | None:
 
 
 def reset_in(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds until the rate-limit window resets, from whichever header announces it.
+    """Return the seconds until the rate-limit window resets, or None if no header says it.
 
-    Kustomer sends `x-ratelimit-reset` (https://developer.kustomer.com/docs/concepts/rate-limits);
+    Kustomer sends `x-ratelimit-reset` (https://developer.kustomer.com/docs/concepts/rate-limits).
     Courier's limited endpoints send `RateLimit-Reset`.
     """
     clock = vendor_now(headers, now)
@@ -74,10 +74,10 @@ def reset_in(headers: Mapping[str, str], now: datetime) -> float | None:
 
 
 def wait_hint(status: int | None, headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds that the vendor asks us to wait, or None where it asks for none.
+    """Return the seconds that the vendor asks us to wait, or None if it does not ask.
 
-    `Retry-After` (and Courier's `retry-after-ms`) counts on every status. The window's reset
-    counts on 429 alone: Kustomer announces it on good answers too, where it asks for nothing.
+    `Retry-After` (and Courier's `retry-after-ms`) counts on every status. The reset of the window
+    counts on 429 only: Kustomer also sends it with good answers, which need no wait.
     """
     clock = vendor_now(headers, now)
     hints = []

@@ -1,11 +1,12 @@
 """SIGTERM and SIGINT end the process within two seconds, with whole lines on stdout.
 
-This module imports nothing but a little of the standard library, so that a process can call
-`end_on_signals` before the imports that take a second.
+This module imports only a little of the standard library. So a process can call `end_on_signals`
+before the imports that take a second.
 
-A thread waits for the signals. Python runs ordinary handlers in the main thread only, which may be
-inside a write to a pipe that nobody reads. And a process that runs as process 1, as in a container,
-ignores a signal for which it has made no arrangement; a blocked signal that is waited for arrives.
+A thread waits for the signals. There are two reasons. Python runs ordinary handlers only in the
+main thread, which may be stuck in a write to a pipe that nobody reads. And process 1, as in a
+container, does not get a signal that it does not handle. It does get a blocked signal that a thread
+waits for.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ _before_the_end: list[Callable[[], None]] = []
 def end_on_signals() -> None:
     """From now on SIGTERM ends the process with exit code 143, and SIGINT with 130.
 
-    Call it before any thread starts: a thread inherits which signals it does not take.
+    Call it before any thread starts, because threads inherit which signals are blocked.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     threading.Thread(target=_wait_for_a_signal, name="signals", daemon=True).start()
 
 
 def before_the_end(action: Callable[[], None]) -> None:
-    """Call this when a signal ends the process; it may take a second and a half, not more."""
+    """Call `action` when a signal ends the process. It may take at most a second and a half."""
     _before_the_end.append(action)
 
 
@@ -40,5 +41,5 @@ def _wait_for_a_signal() -> None:
         for action in _before_the_end:
             action()
     finally:
-        # Other threads may sleep through a backoff or wait for a body: they are not waited for.
+        # Do not wait for other threads. They may sleep through a backoff or wait for a body.
         os._exit(128 + received)

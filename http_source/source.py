@@ -1,4 +1,4 @@
-"""The base of both sources: the spec, the files of a verb, the order of streams, the failures."""
+"""The base of both sources: the spec, the input files, the prefetch and the failure types."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from http_source.files import json_kind, read_json_file
 from http_source.retry import CHECK_PATIENCE, Patience
 from http_source.stream import VendorStream
 
-# What a failed sync is called when its streams failed for several reasons: the first of these.
+# If streams failed for several reasons, the sync gets the first of these failure types.
 _GRAVEST_FIRST = (
     FailureType.config_error,
     FailureType.system_error,
@@ -49,10 +49,10 @@ class HttpSource(AbstractSource):
     documentation_url: ClassVar[str]
     stream_classes: ClassVar[Sequence[type[VendorStream]]]
 
-    # Otherwise the CDK takes a stream that this source does not have for an empty table.
+    # Otherwise the CDK treats a stream that this source does not have as an empty table.
     raise_exception_on_missing_stream = True
 
-    # What `streams` made last: the CDK's `read` calls it once.
+    # The result of the last call of `streams`. The CDK's `read` calls it once.
     _context: SyncContext[Any] | None = None
     _streams: Mapping[str, VendorStream] = MappingProxyType({})
 
@@ -70,7 +70,7 @@ class HttpSource(AbstractSource):
         """What the streams of one sync share. Raises a config error."""
 
     def streams(self, config: Mapping[str, Any]) -> list[Stream]:
-        """Every stream of this source, with one context for all."""
+        """Return every stream of this source. All streams share one context."""
         self._context = self.sync_context(config)
         self._streams = {cls.name: cls(self._context) for cls in self.stream_classes}
         return list(self._streams.values())
@@ -80,8 +80,8 @@ class HttpSource(AbstractSource):
     ) -> tuple[bool, Any | None]:
         """Prove that a sync can start. Raises a config error that says what to change.
 
-        A vendor that cannot be reached is a config error here too: the user waits for the check,
-        and a sentence helps more than a crash.
+        A vendor that cannot be reached is a config error here too. The user waits for the check,
+        and a sentence helps more than a stack trace.
         """
         context = self.sync_context(config, CHECK_PATIENCE)
         try:
@@ -96,15 +96,15 @@ class HttpSource(AbstractSource):
 
     @abstractmethod
     def probe(self, context: Any) -> None:
-        """Make the cheapest calls that prove the config. Raises what a sync would run into."""
+        """Make the cheapest calls that prove the config. Raises what a sync would raise."""
 
     @abstractmethod
     def unreachable(self, config: Mapping[str, Any], error: AirbyteTracedException) -> str:
-        """The sentence for a check that failed although nothing is wrong with the key."""
+        """Return the sentence for a failed check if the key is not the cause."""
 
     @staticmethod
     def read_config(config_path: str) -> MutableMapping[str, Any]:
-        """The config in a file. Raises a config error that says what is wrong with the file."""
+        """Read the config file. Raises a config error that says what is wrong with it."""
         config = read_json_file(config_path, "config file")
         if not isinstance(config, dict):
             raise config_error(
@@ -115,21 +115,21 @@ class HttpSource(AbstractSource):
 
     @classmethod
     def read_catalog(cls, catalog_path: str) -> ConfiguredAirbyteCatalog:
-        """The configured catalog in a file. Raises a config error that says what is wrong."""
+        """Read the configured catalog. Raises a config error that says what is wrong with it."""
         saved = read_json_file(catalog_path, "catalog file")
         try:
             catalog: ConfiguredAirbyteCatalog = ConfiguredAirbyteCatalogSerializer.load(saved)
         except (SchemaValidationError, TypeError, ValueError, LookupError) as error:
             raise config_error(
-                f"The catalog file {catalog_path} is no configured catalog ({_brief(error)}). It "
-                'must hold {"streams": [...]} with a stream, a sync_mode and a '
+                f"The catalog file {catalog_path} is not a configured catalog ({_brief(error)}). "
+                'It must hold {"streams": [...]} with a stream, a sync_mode and a '
                 "destination_sync_mode for each stream."
             ) from None
         return catalog
 
     @classmethod
     def read_state(cls, state_path: str | None) -> list[AirbyteStateMessage]:
-        """A state file in Airbyte's form, or STATE lines of an output."""
+        """Read a state file: states in Airbyte's form, or the STATE lines of an output."""
         return [state_message(item) for item in saved_states(state_path)]
 
     def understood_states(
@@ -138,7 +138,7 @@ class HttpSource(AbstractSource):
         catalog: ConfiguredAirbyteCatalog,
         state: Sequence[AirbyteStateMessage],
     ) -> list[AirbyteStateMessage]:
-        """The saved states as the streams of this source take them. For override."""
+        """Convert saved states to the form that the streams of this source take. For override."""
         return list(state)
 
     def read(
@@ -148,7 +148,7 @@ class HttpSource(AbstractSource):
         catalog: ConfiguredAirbyteCatalog,
         state: list[AirbyteStateMessage] | None = None,
     ) -> Iterator[AirbyteMessage]:
-        """As the CDK reads, with the next stream's first pages fetched while a stream is read.
+        """Read as the CDK does, and prefetch the next stream while a stream is read.
 
         A failed sync ends with the failure type of its streams.
         """
@@ -178,13 +178,13 @@ class HttpSource(AbstractSource):
         if stream is None:
             return
         stream.state = cdk.ConnectorStateManager(states).get_stream_state(stream.name, None)
-        # What fails now will fail again when its turn comes, and be told then.
+        # A failure of a prefetch is ignored. If it lasts, the read of that stream raises it.
         with contextlib.suppress(AirbyteTracedException):
             stream.prefetch(configured.sync_mode)
 
 
 def saved_states(path: str | None) -> list[Any]:
-    """What a saved state file holds, as a list; STATE lines of an output are taken for states.
+    """Return the content of a saved state file as a list. STATE lines of an output are unwrapped.
 
     Raises a config error if the file is missing or not JSON.
     """
@@ -199,7 +199,7 @@ def saved_states(path: str | None) -> list[Any]:
 
 
 def state_message(item: Any) -> AirbyteStateMessage:
-    """One state in Airbyte's form. Raises a config error that quotes it if it is none."""
+    """Parse one state in Airbyte's form. Raises a config error that quotes any other value."""
     try:
         message: AirbyteStateMessage = AirbyteStateMessageSerializer.load(item)
     except (SchemaValidationError, TypeError, ValueError, LookupError) as error:

@@ -1,4 +1,4 @@
-"""What both commands begin with. It imports next to nothing before signals are taken."""
+"""The start of both console scripts. It handles signals before it imports anything large."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from http_source.signals import end_on_signals
 
 
 def start(package: str, source: str) -> None:
-    """Run the verb on the command line, as in `start("source_courier", "SourceCourier")`."""
+    """Run the command in `sys.argv`, as in `start("source_courier", "SourceCourier")`."""
     end_on_signals()
     tuning.before_imports()
     process = importlib.import_module("http_source.process")

@@ -1,4 +1,4 @@
-"""The base of all streams: emits rows, and a state behind the rows that it speaks for."""
+"""The base of all streams: emits rows, and each state after the rows that it covers."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ State = MutableMapping[str, Any]
 
 @dataclass
 class RowBatch:
-    """Rows to emit, and the state to emit behind them; None where a state would say nothing new.
+    """Rows to emit, and the state to emit after them. `state` is None if it says nothing new.
 
-    `expected` is how many rows are still to come, these included, where the vendor tells.
+    `expected` is how many rows are still to come, including these. None if the vendor does not say.
     """
 
     rows: Iterable[Row]
@@ -44,13 +44,14 @@ class RowBatch:
 class VendorStream(BackoffMixin, HttpStream, ABC):
     """One table of a vendor. A kind of stream implements `read_batches` and `prefetch`.
 
-    The end of a read is the kind's: the last batch that it yields carries the state of a stream
-    that is read to its end.
+    The kind of stream decides on the final state: its last batch carries the state of a finished
+    read.
     """
 
     name: str
-    primary_key = "id"
-    # Below the vendor's base URL.
+    # The columns that tell a record from all others.
+    key: ClassVar[tuple[str, ...]] = ("id",)
+    # The path below the vendor's base URL.
     endpoint: ClassVar[str]
     client: VendorClient
 
@@ -62,11 +63,11 @@ class VendorStream(BackoffMixin, HttpStream, ABC):
 
     @abstractmethod
     def read_batches(self, sync_mode: SyncMode) -> Iterator[RowBatch]:
-        """All rows that are to be emitted, given the state that was set."""
+        """Yield all rows to emit, starting from the state that was set."""
 
     @abstractmethod
     def prefetch(self, sync_mode: SyncMode) -> None:
-        """Ask for the first pages now, for a read that is to begin soon. Does not wait for them."""
+        """Request the first pages for a read that begins soon. Does not wait for the answers."""
 
     def read(
         self,
@@ -77,9 +78,10 @@ class VendorStream(BackoffMixin, HttpStream, ABC):
         state_manager: cdk.ConnectorStateManager | None,
         internal_config: cdk.InternalConfig,
     ) -> Iterable[AirbyteMessage]:
-        """Messages with rows, states and estimates, in the order in which they are to be emitted.
+        """Yield messages with rows, states and estimates, in the order in which they are emitted.
 
-        The CDK's own loop does the same once a row; once a batch takes a tenth less processor time.
+        The CDK's own loop does this work once per row. Once per batch takes a tenth less processor
+        time.
         """
         self.configured_json_schema = configured_stream.stream.json_schema
         self._context.stream_being_read = self.name
@@ -104,7 +106,7 @@ class VendorStream(BackoffMixin, HttpStream, ABC):
                 left = max(0, estimated - emitted) if estimated else None
                 progress.note(emitted, left, budget.waited if budget else 0.0)
         finally:
-            # Requests ahead that still wait for a limit have nothing to report any more.
+            # Requests that still wait for a rate limit must not report it any more.
             self._context.stream_being_read = None
             if report := self.columns.report():
                 self.logger.info("Stream %s: %s", self.name, report)
@@ -116,15 +118,20 @@ class VendorStream(BackoffMixin, HttpStream, ABC):
         stream_slice: Mapping[str, Any] | None = None,
         stream_state: Mapping[str, Any] | None = None,
     ) -> Iterable[Row]:
-        """The rows alone, for callers that look at a stream without a sync."""
+        """Yield the rows alone, for callers that read a stream outside of a sync."""
         for batch in self.read_batches(sync_mode):
             yield from batch.rows
             if batch.state is not None:
                 self._state = batch.state
 
     @property
+    def primary_key(self) -> str | list[str]:
+        """The CDK's name for `key`."""
+        return self.key[0] if len(self.key) == 1 else list(self.key)
+
+    @property
     def state(self) -> State:
-        """What the kind of stream writes and understands."""
+        """The state of the stream, in the form that its kind writes and reads."""
         return self._state
 
     @state.setter
@@ -132,7 +139,7 @@ class VendorStream(BackoffMixin, HttpStream, ABC):
         self._state = value
 
     def load_schema(self) -> Mapping[str, Any]:
-        """The JSON schema of the table: `schemas/<name>.json` of the source. For override."""
+        """Return the JSON schema of the table, from `schemas/<name>.json`. For override."""
         schema: Mapping[str, Any] = super().get_json_schema()
         return schema
 
@@ -141,19 +148,19 @@ class VendorStream(BackoffMixin, HttpStream, ABC):
         return with_additional_attributes(self.load_schema())
 
     def get_json_schema(self) -> Mapping[str, Any]:  # type: ignore[override]
-        """The schema as users see it, one object for all records."""
+        """Return the schema as users see it. Every call returns the same object."""
         return self._schema
 
     @cached_property
     def columns(self) -> Columns:
-        """Fits rows to the schema, and remembers what did not fit."""
+        """Fits rows to the schema, and collects what did not fit."""
         return Columns(self._schema)
 
-    # HttpStream asks for these four, for a page loop of its own. Ours is the client's.
+    # HttpStream requires these four for its own page loop. Our clients have their own loops.
 
     @property
     def url_base(self) -> str:
-        """The vendor's base URL, with a trailing slash as the CDK wants it."""
+        """The vendor's base URL with a trailing slash, which the CDK requires."""
         return f"{self.client.base_url}/"
 
     def path(self, **_: Any) -> str:

@@ -1,6 +1,7 @@
-"""Both sources from end to end, as Airbyte runs them, against the fake vendor: no account needed.
+"""Runs both sources from end to end, as Airbyte does, against the fake vendor. No account needed.
 
-Every command is a process of its own and every line it prints is checked. Run it with `make demo`.
+Every command runs in its own process, and every line that it prints is checked. Run this with
+`make demo`.
 """
 
 from __future__ import annotations
@@ -21,19 +22,30 @@ from typing import Any
 import orjson
 import requests
 
-from fake_vendor.data import CHILD_KINDS, LIST_KINDS, PLURALS, SETTING_KINDS
+from fake_vendor.data import (
+    CHILD_KINDS,
+    CUSTOM_ATTRIBUTES,
+    EVENT_KINDS,
+    INCLUDED_KINDS,
+    LIST_KINDS,
+    PLURALS,
+    SETTING_KINDS,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = {
     "courier": {"api_key": "courier-demo-key"},
     "kustomer": {"api_token": "kustomer-demo-token", "start_date": "2015-01-01"},
 }
-# What the vendor is told to hold, and so what a first read has to bring.
-SEARCH_ROWS, LIST_ROWS, SETTING_ROWS, CHILD_ROWS, COURIER_ROWS = 3000, 60, 6, 90, 500
+# The numbers of rows that the vendor has, and that a first read must emit.
+SEARCH_ROWS, LIST_ROWS, SETTING_ROWS, CHILD_ROWS, EVENT_ROWS = 3000, 60, 6, 90, 2500
+COURIER_ROWS = 500
 ROWS = {PLURALS[kind]: LIST_ROWS for kind in LIST_KINDS}
 ROWS |= {PLURALS[kind]: CHILD_ROWS for kind in CHILD_KINDS}
-NO_ARCHIVE = ("note", "conversation_time", "work_session")
-ROWS |= {PLURALS[kind]: SETTING_ROWS for kind in SETTING_KINDS}
+NO_ARCHIVE = ("note", "conversation_time", "work_item", "work_session")
+ROWS |= {PLURALS[kind]: SETTING_ROWS for kind in (*SETTING_KINDS, *INCLUDED_KINDS)}
+ROWS |= {PLURALS[kind]: EVENT_ROWS for kind in EVENT_KINDS}
+ROWS["custom_attributes"] = sum(map(len, CUSTOM_ATTRIBUTES.values()))
 READY_SECONDS = 20
 COMMAND_SECONDS = 90
 
@@ -41,12 +53,12 @@ Message = dict[str, Any]
 
 
 class DemoError(Exception):
-    """A sentence on what is not as it should be."""
+    """The demo found something wrong. The text says what."""
 
 
 @dataclass
 class Tally:
-    """What one stream sent in one read."""
+    """What one stream emitted in one read."""
 
     records: int = 0
     states: int = 0
@@ -58,7 +70,7 @@ class Tally:
 
 
 def main() -> int:
-    """Run the demo; returns the exit code."""
+    """Run the demo. Returns the exit code."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     began = time.monotonic()
     try:
@@ -77,7 +89,7 @@ def main() -> int:
 
 
 def courier(place: Path, url: str) -> None:
-    """Ask Courier's source all it can answer."""
+    """Run all commands of the Courier source."""
     config, catalog = introduce("courier", place, url)
     print("courier read, full refresh:")
     tallies = read("courier", "--config", config, "--catalog", catalog)
@@ -86,7 +98,7 @@ def courier(place: Path, url: str) -> None:
 
 
 def kustomer(place: Path, url: str) -> None:
-    """Ask Kustomer's source all it can answer, and read once more from where it stopped."""
+    """Run all commands of the Kustomer source, and read again from its last states."""
     config, catalog = introduce("kustomer", place, url)
     print("kustomer read, first sync:")
     tallies = read("kustomer", "--config", config, "--catalog", catalog)
@@ -106,13 +118,13 @@ def kustomer(place: Path, url: str) -> None:
 
 
 def chosen(catalog: Path) -> list[Message]:
-    """The streams of a configured catalog."""
+    """Return the streams of a configured catalog."""
     streams: list[Message] = json.loads(catalog.read_text())["streams"]
     return streams
 
 
 def within_reach(url: str, kind: str) -> int:
-    """Ask how many records can be found of a kind that the archive does not hold."""
+    """Return how many records of a kind the normal search finds."""
     answered = requests.post(
         f"{url}/v1/customers/search",
         params={"pageSize": 1},
@@ -125,7 +137,7 @@ def within_reach(url: str, kind: str) -> int:
 
 
 def introduce(source: str, place: Path, url: str) -> tuple[Path, Path]:
-    """Run spec, check and discover; returns the paths of a config and a configured catalog."""
+    """Run spec, check and discover. Returns the paths of a config and a configured catalog."""
     config, catalog = place / f"{source}.json", place / f"{source}_catalog.json"
     config.write_text(json.dumps(CONFIGS[source] | {"api_url": url}))
 
@@ -143,7 +155,7 @@ def introduce(source: str, place: Path, url: str) -> tuple[Path, Path]:
 
 
 def configured(stream: Message) -> Message:
-    """Choose a stream: incremental if it can be."""
+    """Configure a stream: incremental if possible."""
     incremental = "incremental" in stream["supported_sync_modes"]
     return {
         "stream": stream,
@@ -155,14 +167,14 @@ def configured(stream: Message) -> Message:
 
 
 def read(source: str, *arguments: str | Path) -> dict[str, Tally]:
-    """Read all chosen streams and count what comes."""
+    """Read all configured streams and count what they emit."""
     tallies: dict[str, Tally] = {}
     with closing(messages(source, "read", *arguments)) as arriving:
         for message in arriving:
             match message:
                 case {"record": {"stream": name, "data": data}}:
                     tallies[name].records += 1
-                    tallies[name].ids.add(data["id"])
+                    tallies[name].ids.add(identity(data))
                 case {"state": {"stream": {"stream_descriptor": {"name": name}} as state}}:
                     tallies[name].states += 1
                     tallies[name].last_state = {"type": "STREAM", "stream": state}
@@ -173,8 +185,13 @@ def read(source: str, *arguments: str | Path) -> dict[str, Tally]:
     return tallies
 
 
+def identity(row: Message) -> str:
+    """What tells a row from others: its id, or of a custom attribute its kind and name."""
+    return str(row["id"]) if "id" in row else f"{row['resource']}.{row['name']}"
+
+
 def expect(tallies: dict[str, Tally], rows: dict[str, int]) -> None:
-    """Every stream is complete and brought each of the vendor's rows."""
+    """Check that every stream is complete and emitted each of the vendor's rows."""
     for name, wanted in rows.items():
         tally = tallies.get(name, Tally())
         if tally.status != "COMPLETE":
@@ -200,7 +217,7 @@ def show(tallies: dict[str, Tally]) -> None:
 
 
 def answer(source: str, kind: str, command: str, *arguments: str | Path) -> Message:
-    """Run a command that answers with one message of a kind; returns that message's content."""
+    """Run a command that answers with one message of a kind. Returns the message's content."""
     content = {"SPEC": "spec", "CONNECTION_STATUS": "connectionStatus", "CATALOG": "catalog"}[kind]
     found = [m[content] for m in messages(source, command, *arguments) if m["type"] == kind]
     if len(found) != 1:
@@ -210,7 +227,7 @@ def answer(source: str, kind: str, command: str, *arguments: str | Path) -> Mess
 
 
 def messages(source: str, command: str, *arguments: str | Path) -> Generator[Message]:
-    """Run one command of a source; yields its messages as they come."""
+    """Run one command of a source. Yields its messages as they arrive."""
     program = [sys.executable, str(ROOT / f"main_{source}.py"), command, *map(str, arguments)]
     error = ""
     with running(program, stdout=subprocess.PIPE) as process:
@@ -230,7 +247,7 @@ def messages(source: str, command: str, *arguments: str | Path) -> Generator[Mes
 
 
 def parsed(text: bytes, program: str) -> Message:
-    """Read one line of output as a message."""
+    """Parse one line of output as a message."""
     try:
         message: Message = orjson.loads(text)
     except ValueError:
@@ -242,12 +259,13 @@ def parsed(text: bytes, program: str) -> Message:
 
 @contextmanager
 def fake_vendor(place: Path) -> Iterator[str]:
-    """Serve both vendors for as long as the block lasts; yields their base URL."""
+    """Serve both vendors during a `with` block. Yields their base URL."""
     ready, log = place / "ready", place / "vendor.log"
     program = [sys.executable, "-m", "fake_vendor", "--port", "0"]
     program += ["--ready-file", str(ready), "--rows", str(SEARCH_ROWS)]
     program += ["--list-rows", str(LIST_ROWS), "--setting-rows", str(SETTING_ROWS)]
-    program += ["--child-rows", str(CHILD_ROWS), "--courier-rows", str(COURIER_ROWS)]
+    program += ["--child-rows", str(CHILD_ROWS), "--event-rows", str(EVENT_ROWS)]
+    program += ["--courier-rows", str(COURIER_ROWS)]
     with log.open("wb") as out, running(program, cwd=ROOT, stdout=out, stderr=out) as process:
         deadline = time.monotonic() + READY_SECONDS
         while not (ready.exists() and ready.read_text().strip()):
@@ -259,7 +277,7 @@ def fake_vendor(place: Path) -> Iterator[str]:
 
 @contextmanager
 def running(program: list[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a process that is gone when the block is left, however it is left."""
+    """Run a process during a `with` block. It always ends with the block."""
     process = subprocess.Popen(program, **options)
     try:
         yield process

@@ -1,9 +1,9 @@
-"""A made-up destination that is as strict as the worst of the real ones.
+"""A fake destination that is as strict as the strictest real one.
 
 It refuses a line that is not strict UTF-8 JSON. It keeps what the catalog's schemas declare and
-drops every other key, at the top and in every object with declared `properties`. A value that does
-not have its declared type becomes null. Rows are merged by `id`, the latest wins. A full refresh
-replaces its table when the stream completes, and not before.
+drops every other key, at the top and in every object with declared `properties`. A value without
+its declared type becomes null. Rows are merged by `id`, and the latest one wins. A full refresh
+replaces its table only when the stream completes.
 
     destination = Destination({"users": schema})
     destination.begin("users", overwrite=True, resumed=False)
@@ -32,7 +32,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "array": (list,),
 }
 _ENDS = frozenset({"COMPLETE", "INCOMPLETE"})
-# RFC 3339, and nothing else that Python would read.
+# RFC 3339 only. Python would also parse other formats.
 _DATE = re.compile(
     r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
 )
@@ -40,41 +40,41 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class RefusedError(Exception):
-    """A line, or an order of lines, that the destination does not take."""
+    """The destination does not accept a line, or the order of lines."""
 
 
 @dataclass
 class Copy:
-    """What a destination holds of one stream, and what its state is a statement about."""
+    """The rows of one stream in a destination, and the table that its state describes."""
 
     # The table that users see, by id.
     rows: dict[str, Row] = field(default_factory=dict)
-    # The table that a full refresh builds. None while there is none.
+    # The table that a full refresh builds. None if no full refresh is unfinished.
     next_rows: dict[str, Row] | None = None
-    # Whether the last state speaks of the table being built.
+    # Whether the last state describes the table that is being built.
     is_of_next: bool = False
     # The last state, as the source wrote it.
     state: dict[str, Any] | None = None
-    # How the last sync of the stream ended, by its own word.
+    # The last status that the stream emitted in this sync.
     status: str = ""
 
     @property
     def claimed(self) -> dict[str, Row]:
-        """The rows that the state speaks of."""
+        """The rows of the table that the state describes."""
         return self.next_rows if self.is_of_next and self.next_rows is not None else self.rows
 
 
 class Destination:
-    """Takes the lines of one sync after the other."""
+    """Takes the lines of one sync after another."""
 
     def __init__(self, schemas: Mapping[str, Mapping[str, Any]]) -> None:
         """Make an empty table for each stream of a catalog."""
         self._schemas = schemas
         self.copies = {stream: Copy() for stream in schemas}
         self._overwritten: set[str] = set()
-        # How often the sync said of a stream that it runs, after the stream had ended.
+        # How often the sync emitted a running status of a stream after the stream had ended.
         self.late_statuses = 0
-        # Every row of the sync so far, as it was kept.
+        # Every row of the sync so far, as it was stored.
         self.arrived: list[tuple[str, Row]] = []
 
     def begin_sync(self) -> None:
@@ -86,10 +86,10 @@ class Destination:
             copy.status = ""
 
     def begin(self, stream: str, *, overwrite: bool, resumed: bool) -> None:
-        """Make ready for a stream. A resumed full refresh goes on with the table it was building.
+        """Prepare for a stream. A resumed full refresh continues with the table that it built.
 
-        Where an unfinished full refresh is followed by an incremental sync, what it built is
-        merged into the table.
+        If an incremental sync follows an unfinished full refresh, that table is merged into the
+        other one.
         """
         copy = self.copies[stream]
         if overwrite:
@@ -101,7 +101,7 @@ class Destination:
             copy.next_rows, copy.is_of_next = None, False
 
     def clear(self, stream: str) -> None:
-        """Forget a stream, as "clear data" does."""
+        """Delete the rows and the state of a stream, as "clear data" does."""
         self.copies[stream] = Copy()
 
     def take(self, line: bytes) -> dict[str, Any]:
@@ -138,7 +138,7 @@ class Destination:
         if copy.status in _ENDS:
             if status in _ENDS:
                 raise RefusedError(f"{stream} is {status} after it was {copy.status}")
-            # A request that is still under way may wait for the rate limit, and say so.
+            # A request that is still under way may report that it waits for the rate limit.
             self.late_statuses += 1
             return
         copy.status = status
@@ -166,7 +166,7 @@ def _strict(line: bytes) -> dict[str, Any]:
 
 
 def _pruned(value: Any, schema: Mapping[str, Any]) -> Any:
-    """The value as it is kept: declared keys alone, and null for what has another type."""
+    """Return the value as it is stored: only declared keys, and null for other types."""
     if value is None or not _has_type(value, schema):
         return None
     if isinstance(value, dict) and "properties" in schema:

@@ -1,19 +1,19 @@
-"""Sync after sync of both sources from vendors that change, fail, limit, lie and kill.
+"""Runs many syncs of both sources. The vendors change, fail, limit and lie. Some syncs are killed.
 
     python -m integration_tests.soak --seed 7 --syncs 100
 
-Nothing waits and no socket is opened: the clock is faked, and what would run in threads is run one
-at a time, in an order that the seed decides. So a seed always gives the same run. All rows go to
-the fake destination of destination.py. After every sync, however it ended:
+Nothing waits and no socket is opened. The clock is fake, and the calls of threads run one at a
+time, in an order that depends on the seed. So a seed always gives the same run. All rows go to the
+fake destination of destination.py. After every sync, these checks must pass, also if it failed:
 
-- every record below a stream's state is in the copy with its newest version and all its values;
-- no row is in the copy that the vendor never had;
-- a stream that ended COMPLETE has a state two minutes before the sync began, and a full refresh
-  has every record that was there from its beginning to its end.
+- The copy has the newest version of every record below a stream's state, with all its values.
+- The copy has no row that the vendor never had.
+- If a stream ended as COMPLETE, its state is two minutes before the start of the sync. After a full
+  refresh, the copy has every record that existed from the start to the end of the sync.
 
-What the README names as unreadable is excused: deletions that are not asked for, and what lies
-beyond the horizon where there is no archive. No lie is told that docs/reading.md calls
-undetectable, such as a short page that claims, by link and by count, to be the last.
+The checks excuse what the README calls unreadable: deletions that were not requested, and records
+beyond the horizon of a search without an archive. The vendor tells no lies that docs/reading.md
+calls undetectable, such as a short page whose link and count say that it is the last one.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ from source_courier import SourceCourier
 from source_kustomer import SourceKustomer
 from source_kustomer.search import SearchStream
 
-# What is searched by documented attributes. The vendor of this program lies about counts, by which
-# the other searches are proved; unit_tests/kustomer/test_guarded.py has those.
+# Searches by documented attributes. The vendor of this program lies about counts, but the other
+# searches need them for their proof. unit_tests/kustomer/test_guarded.py tests those.
 _SEARCHES = {
     stream.query_context: stream
     for stream in SourceKustomer.stream_classes
@@ -75,41 +75,42 @@ SEARCHED = tuple(kind for kind in SEARCH_KINDS if kind in _SEARCHES)
 KINDS = {PLURALS[kind]: kind for kind in (*SEARCHED, *LIST_KINDS)}
 BEGIN = datetime(2024, 3, 1, tzinfo=UTC)
 DAY_MS = 86_400_000
-# The source reads up to two minutes before the present. Clocks are told in whole seconds.
+# The source reads up to two minutes before now. Two seconds are added, because a `Date` header has
+# whole seconds.
 SETTLING_MS = 122_000
 FAULTS = get_args(FaultKind)
-# The words of an exception that nobody foresaw.
+# Parts of the message of an unexpected exception.
 UNFORESEEN = re.compile("has a defect|did not expect|Traceback")
 
 
 class DiffersError(AssertionError):
-    """What was found in the copy, or missed there."""
+    """The copy is wrong. The text says what was found or is missing."""
 
 
 class _KilledError(BaseException):
     """The process is killed while it waits for an answer."""
 
 
-# Time and turns.
+# Time and threads.
 
 
 class Time:
-    """The one clock, which stands still between two waits."""
+    """The only clock. It stands still between two waits."""
 
     def __init__(self, frozen: Any) -> None:
         self._frozen = frozen
 
     def sleep(self, seconds: float) -> None:
-        """Stand in for `time.sleep`."""
+        """Replaces `time.sleep`."""
         if seconds > 0:
-            # The clock has microseconds; a wait that is shorter would never end.
+            # The clock has whole microseconds. A shorter wait would never end.
             self._frozen.tick(timedelta(seconds=seconds + 0.0001))
 
     def now(self) -> datetime:
         return datetime.now(UTC)
 
     def condition(self) -> Condition:
-        """Stand in for a Condition on which threads wait for time to pass."""
+        """Return a replacement of a Condition with which threads wait for time to pass."""
         sleep = self.sleep
 
         class Passing(Condition):
@@ -121,7 +122,7 @@ class Time:
 
 
 class _Turn(Future[Any]):
-    """A call that runs when its result is asked for, or by chance before."""
+    """A call that runs when its result is needed, or before that by chance."""
 
     def __init__(self, turns: Turns, call: Callable[[], Any]) -> None:
         super().__init__()
@@ -131,7 +132,7 @@ class _Turn(Future[Any]):
         if self.set_running_or_notify_cancel():
             try:
                 self.set_result(self._call())
-            except BaseException as error:  # noqa: BLE001 - a kill too ends the caller's wait
+            except BaseException as error:  # noqa: BLE001 - a kill also ends the caller's wait
                 self.set_exception(error)
 
     def result(self, timeout: float | None = None) -> Any:
@@ -141,14 +142,14 @@ class _Turn(Future[Any]):
 
 
 class Turns:
-    """What would run in threads runs one at a time, in an order that the seed decides."""
+    """Runs the calls of threads one at a time, in an order that depends on the seed."""
 
     def __init__(self, chance: Random) -> None:
         self._chance = chance
         self._waiting: list[_Turn] = []
 
     def executor(self, *_: Any, **__: Any) -> Executor:
-        """Stand in for a pool of threads."""
+        """Return a replacement of a pool of threads."""
         return _Executor(self)
 
     def add(self, call: Callable[[], Any]) -> _Turn:
@@ -162,7 +163,7 @@ class Turns:
         turn.run()
 
     def forget(self) -> None:
-        """A process has ended."""
+        """Drop all calls, because the process has ended."""
         self._waiting.clear()
 
 
@@ -174,11 +175,11 @@ class _Executor(Executor):
         return self._turns.add(lambda: fn(*args, **kwargs))
 
 
-# Odd values, and what they must become.
+# Unusual values, and the rows that they must become.
 
 
 def odd_value(chance: Random) -> Any:
-    """Some JSON value that no schema expects, such as NaN or half a surrogate pair."""
+    """Return a JSON value that no schema expects, such as NaN or half a surrogate pair."""
     return chance.choice((
         lambda: chance.choice(("", "plain", "2024-13-45", "2024-W01-1", "20240102", "\0\u2028")),
         lambda: chance.choice(("2024-02-03T04:05:06.789+05:30", "2024-02-03", "2024-02-03T04:05",
@@ -195,7 +196,7 @@ def odd_value(chance: Random) -> Any:
     ))()  # fmt: skip
 
 
-# What may not be touched: the vendor's contract, by which records are found and told apart.
+# Attributes that must stay, because searches and streams depend on them.
 _KEPT = frozenset({"updatedAt", "createdAt", "modifiedAt", "deleted", "deletedAt"})
 _NAMES = (
     "soakNew", "soak_new", "SoakNew", "createdBy", "type", "id", "links", "attributeType",
@@ -204,7 +205,7 @@ _NAMES = (
 
 
 def odd_resource(raw: bytes, chance: Random, *, may_lose_date: bool) -> bytes:
-    """A resource with attributes and relationships that are not documented, at any depth."""
+    """Add undocumented attributes and relationships to a resource, at any depth."""
     resource = json.loads(raw)
     attributes = resource["attributes"]
     for _ in range(chance.randrange(5)):
@@ -238,7 +239,7 @@ _HUMPS = re.compile("(?<=[a-z0-9])(?=[A-Z])|(?<=.)(?=[A-Z][a-z])")
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON can tell it to every reader, with keys in snake_case."""
+    """Return a value in a form that every JSON reader accepts, with keys in snake_case."""
     if isinstance(value, str):
         return re.sub("[\ud800-\udfff]", "\ufffd", value)
     if isinstance(value, float) and not math.isfinite(value):
@@ -256,7 +257,7 @@ def _plain(value: Any) -> Any:
 
 
 def expected_row(raw: bytes) -> dict[str, Any]:
-    """The row of a resource as the README describes it, before it is fitted to columns."""
+    """Return the row of a resource as the README describes it, before it is fitted to columns."""
     resource = json.loads(raw)
     row: dict[str, Any] = _plain(resource["attributes"])
 
@@ -289,7 +290,7 @@ def expected_row(raw: bytes) -> dict[str, Any]:
 
 
 def _relationships(resource: dict[str, Any]) -> dict[str, Any]:
-    """Those of a resource; what is no object stands under one name."""
+    """Return the relationships of a resource. A value that is not an object gets one name."""
     found = _plain(resource["relationships"])
     if isinstance(found, dict):
         return found
@@ -301,7 +302,7 @@ def _spelled(value: Any) -> str:
 
 
 def is_same(expected: Any, kept: Any) -> bool:
-    """Whether a column holds the value, as it is or converted as columns.py says."""
+    """Whether a column contains the value, unchanged or converted as columns.py says."""
     if _spelled(expected) == _spelled(kept):
         return True
     if isinstance(kept, list):
@@ -315,7 +316,7 @@ def is_same(expected: Any, kept: Any) -> bool:
 
 
 def difference(expected: Mapping[str, Any], row: Mapping[str, Any]) -> str:
-    """What differs between what the vendor has and what was kept; "" if nothing does."""
+    """Describe a difference between the vendor's row and the stored row. "" if they are equal."""
     kept = {name: value for name, value in row.items() if value is not None}
     kept |= kept.pop("additional_attributes", {})
     for name in expected.keys() | kept.keys():
@@ -328,11 +329,11 @@ def difference(expected: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     return ""
 
 
-# The vendors, with a memory.
+# The vendors, with a history.
 
 
 class Org(Kustomer):
-    """A Kustomer that remembers every version of its records, some of them odd."""
+    """A Kustomer that keeps every version of its records. Some records have unusual values."""
 
     def __init__(self, chance: Random, clock: Clock) -> None:
         self._chance = chance
@@ -362,18 +363,18 @@ class Org(Kustomer):
         return super()._keep(record, indexed=indexed)
 
     def expected(self, record: Record) -> dict[str, Any]:
-        """The row of a version."""
+        """Return the row of a version."""
         if record not in self._expected:
             self._expected[record] = expected_row(record.raw())
         return self._expected[record]
 
     def indexed(self, kind: str) -> list[Record]:
-        """What a reader could find now."""
+        """Return the records that a search can find now."""
         self._catch_up()
         return list(self._indexes[kind]._all) if kind in SEARCHED else self.records(kind)
 
     def change(self) -> None:
-        """Somebody, or a bulk edit, changes something now."""
+        """Change something now, as a user or a bulk edit does."""
         chance = self._chance
         kind = chance.choice(SEARCHED if chance.random() < 0.8 else LIST_KINDS)
         action = chance.random()
@@ -394,7 +395,7 @@ class Org(Kustomer):
 
 
 class Workspace(Courier):
-    """A Courier that remembers every version of its messages and forgets the oldest."""
+    """A Courier that keeps every version of its messages and deletes the oldest messages."""
 
     def __init__(self, chance: Random, clock: Clock) -> None:
         self._chance = chance
@@ -415,7 +416,7 @@ class Workspace(Courier):
         return self._remember(super().update(ident, **fields))
 
     def change(self) -> None:
-        """A message is sent, opened or forgotten."""
+        """Send, open or delete a message."""
         chance = self._chance
         action = chance.random()
         if action < 0.6:
@@ -432,14 +433,14 @@ class Workspace(Courier):
 
 
 def _plain_values(value: Any) -> Any:
-    """As `_plain`, but keys keep their spelling: Courier's rows are as Courier sends them."""
+    """Like `_plain`, but keys stay unchanged: Courier's rows are as Courier sends them."""
     if isinstance(value, dict):
         return {_plain_values(key): _plain_values(item) for key, item in value.items()}
     return [_plain_values(item) for item in value] if isinstance(value, list) else _plain(value)
 
 
 def _short_integers(value: Any) -> Any:
-    """With integers that the fake Courier can spell."""
+    """Return the value with integers that the fake Courier can write."""
     if isinstance(value, dict):
         return {key: _short_integers(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -447,27 +448,28 @@ def _short_integers(value: Any) -> Any:
     return value % 2**53 if type(value) is int else value
 
 
-# Trouble on the way.
+# Trouble between a source and its vendor.
 
 
 @dataclass
 class Trouble:
-    """Stands before a vendor during one sync: lies, refuses, changes things, and kills."""
+    """Stands between a source and a vendor during one sync. It lies, refuses, changes and kills."""
 
     vendor: Org | Workspace
     chance: Random
     time: Time
     faults: Counter[str]
-    # How often an answer is not what the vendor meant, and how often it changes meanwhile.
+    # The probability of a bad answer, and of a change of the vendor before an answer.
     badness: float
     unrest: float
-    # Whether pages may come short; counts are then true. Else counts may be too low or missing.
+    # Whether pages may be cut short. Then counts are true. Otherwise counts may be too low or
+    # missing.
     may_shorten: bool
     may_drop_date: bool
     most_rows_of_a_list: int = 500
     kill_at: int = 0
     asked: int = 0
-    # Lists count their rows, so that a page without rows can be told from the end.
+    # The cursors of empty pages -> the cursor of the same place.
     aliases: dict[str, str] = field(default_factory=dict)
 
     def handle(self, request: Request) -> Reply:
@@ -526,7 +528,7 @@ class Trouble:
         return name, replace(reply, body=json.dumps(body).encode())
 
     def _limited(self, reply: Reply) -> tuple[str, Reply]:
-        """A 429 with any of the headers that tell, or do not tell, when to come again."""
+        """Return a 429 with random headers, which may say how long to wait."""
         chance, now = self.chance, to_ms(self.time.now()) / 1000
         wait = chance.choice((0, 1, 30, 60, 400, 90_000, -5))
         headers = {"date": reply.headers["date"]}
@@ -542,7 +544,7 @@ class Trouble:
         return "429", Reply(429, headers, b'{"errors": [{"title": "Too many"}]}')
 
     def _lie_of_kustomer(self, body: Any, request: Request) -> str:
-        """Change an answer so that a careful reader can tell, or need not care."""
+        """Change an answer in a way that a careful reader can detect, or that does no harm."""
         chance = self.chance
         rows, meta, links = body.get("data"), body.get("meta"), body.get("links")
         is_search = request.method == "POST"
@@ -604,7 +606,7 @@ class Trouble:
         return name
 
     def _empty_page(self, body: Any, cursor: str) -> None:
-        """No rows, and a new cursor to the same place."""
+        """Remove the rows, and set a new cursor to the same place."""
         other = f"{cursor}~{self.asked}"
         self.aliases[other] = self.aliases.get(cursor, cursor)
         body["results"], body["paging"]["cursor"] = [], other
@@ -616,7 +618,7 @@ def _set_updated(resource: Any, value: str | None) -> None:
 
 
 def transport(trouble: Callable[[], Trouble]) -> Callable[..., requests.Response]:
-    """What stands in for `HTTPAdapter.send`."""
+    """Return a replacement of `HTTPAdapter.send`."""
 
     def send(adapter: HTTPAdapter, request: requests.PreparedRequest, **_: Any) -> Any:
         body = request.body or b""
@@ -645,7 +647,7 @@ def transport(trouble: Callable[[], Trouble]) -> Callable[..., requests.Response
 
 @dataclass
 class Ending:
-    """How a process ended, and what it had written by then."""
+    """How a process ended, and what it had written."""
 
     how: str
     lines: list[bytes]
@@ -676,7 +678,7 @@ def _stdout_is(output: Any) -> Iterator[None]:
 def run_process(
     source: AbstractSource, folder: Path, kill_after: int | None, **files: Any
 ) -> Ending:
-    """`read` as a process does it, until it ends or is killed after so many messages."""
+    """Run `read` as a process does, until it ends or is killed after some messages."""
     arguments = ["read"]
     for name, content in files.items():
         path = folder / f"{name}.json"
@@ -712,19 +714,19 @@ def run_process(
 
 @dataclass
 class Totals:
-    """What the last line tells."""
+    """The figures of the last lines."""
 
     endings: Counter[str] = field(default_factory=Counter)
     streams: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     rows: int = 0
     requests: int = 0
-    # How often a stream was said to run after it had ended.
+    # How often a running status of a stream was emitted after the stream had ended.
     late_statuses: int = 0
 
 
 class Connection(ABC):
-    """One source, its vendor and its destination, over many syncs. For override."""
+    """One source with its vendor and its destination, over many syncs. For override."""
 
     source: type[AbstractSource]
     vendor: Org | Workspace
@@ -738,14 +740,14 @@ class Connection(ABC):
 
     @abstractmethod
     def first_config(self) -> dict[str, Any]:
-        """A config that discover takes."""
+        """Return a config for discover."""
 
     def is_tried(self, name: str) -> bool:
-        """Whether a stream is read here. For override."""
+        """Whether a stream is tested here. For override."""
         return bool(name)
 
     def pass_time(self) -> None:
-        """Minutes to months, in which things happen; the last of them just now."""
+        """Let minutes to months pass, with changes. The last changes are just before the sync."""
         unit = self.chance.choices(
             (60, 3600, 86_400, 7 * 86_400, 30 * 86_400), weights=(6, 4, 4, 3, 3)
         )[0]
@@ -762,7 +764,7 @@ class Connection(ABC):
             self.vendor.change()
 
     def read(self, trouble: Trouble, config: Mapping[str, Any], modes: Mapping[str, str]) -> Ending:
-        """One sync into the destination."""
+        """Run one sync into the destination."""
         self.trouble = trouble
         self.destination.begin_sync()
         states = []
@@ -808,7 +810,7 @@ class Connection(ABC):
         return ending
 
     def forget_merged_refreshes(self, modes: Mapping[str, str]) -> None:
-        """A full refresh gets the state of an unfinished one only with the table of that one."""
+        """Drop the state of an unfinished full refresh if its table no longer exists."""
         for name, mode in modes.items():
             copy = self.destination.copies[name]
             if mode == "full_refresh" and copy.next_rows is None and self.is_resumed(copy):
@@ -831,32 +833,32 @@ class Connection(ABC):
 
     @abstractmethod
     def is_resumed(self, copy: Copy) -> bool:
-        """Whether the next full refresh goes on where the last one stood."""
+        """Whether the next full refresh continues where the last one stopped."""
 
     @abstractmethod
     def sync(self) -> None:
-        """One sync and all checks."""
+        """Run one sync and all checks."""
 
 
 @dataclass
 class _Begin:
-    """What a check must know of the time before a sync."""
+    """What the checks need to know about the time before a sync."""
 
     now_ms: int
-    # The version of each record that could be found, and the moment from which on it is read.
+    # The version of each record that a search could find, and the start of each stream's read.
     found: dict[str, dict[str, Record]]
     lower: dict[str, int]
 
 
 class KustomerConnection(Connection):
-    """Nine streams, incremental for the most part."""
+    """Most streams of Kustomer, usually incremental."""
 
     source = SourceKustomer
     vendor: Org
 
     def __init__(self, chance: Random, clock: Time, totals: Totals, folder: Path) -> None:
         own = Clock()
-        # Kustomer's clock may be behind or ahead of ours; it does not jump.
+        # Kustomer's clock may be behind or ahead of ours. It does not jump.
         self.skew = chance.choice((0, 0, -300, -300, 120))
         own.advance(self.skew)
         self.vendor = Org(chance, own)
@@ -864,7 +866,7 @@ class KustomerConnection(Connection):
         self.config: dict[str, Any] = {}
         super().__init__(chance, clock, totals, folder)
         self.config = self.first_config()
-        # Versions that could not be read, by stream, for the table and for the one being built.
+        # Versions that could not be read, by stream: for the table, and for the one being built.
         self.excused: dict[str, set[tuple[str, int]]] = defaultdict(set)
         self.next_excused: dict[str, set[tuple[str, int]]] = defaultdict(set)
         self.modes: dict[str, str] = {}
@@ -888,7 +890,7 @@ class KustomerConnection(Connection):
             names = chance.sample(names, chance.randint(1, len(names)))
         modes = {name: mode if chance.random() < 0.9 else "incremental" for name in names}
         for name in names:
-            # A sync that was cut short is tried again as it was, for the most part.
+            # An interrupted full refresh is usually tried again in the same mode.
             if self.destination.copies[name].next_rows is not None:
                 is_finished = not self.is_resumed(self.destination.copies[name])
                 if is_finished or chance.random() < 0.85:
@@ -927,7 +929,7 @@ class KustomerConnection(Connection):
         chance = self.chance
         badness = chance.choice((0.0, 0.01, 0.03, 0.08, 0.15))
         may_shorten = chance.random() < 0.5
-        # What is only counted can be told from the end of a list or search.
+        # With a true count, a reader can tell an empty page from the end of a list or search.
         true_count = may_shorten or chance.random() < 0.5
         page_size = chance.choice((7, 20, 60, 500, 500))
         lists = chance.choice((5, 20, 500))
@@ -997,7 +999,7 @@ class KustomerConnection(Connection):
         return record.kind in LIST_KINDS and "updated_at" not in self.vendor.expected(record)
 
     def _is_newest(self, row: Mapping[str, Any] | None, record: Record) -> bool:
-        """Whether a row, which is some version of the record, is this one."""
+        """Whether a row is this version of the record."""
         if row is None or self._undated(record):
             return row is not None and not difference(self.vendor.expected(record), row)
         if row.get("updated_at") != record.updated_at:
@@ -1021,7 +1023,7 @@ class KustomerConnection(Connection):
             )
 
     def _excuse(self, name: str, mode: str, begin: _Begin) -> None:
-        """Take note of what the sync could not read, by what the README says."""
+        """Collect the versions that the sync could not read, as the README says."""
         copy = self.destination.copies[name]
         kind = KINDS[name]
         if mode == "full_refresh" and copy.status == "COMPLETE":
@@ -1036,7 +1038,7 @@ class KustomerConnection(Connection):
                 excused[name].add((record.id, record.updated_ms))
 
     def _is_hidden(self, name: str, record: Record) -> bool:
-        """Whether a version cannot be read, by what the README says."""
+        """Whether the README says that a version cannot be read."""
         if KINDS[name] in LIST_KINDS:
             return False
         if record.deleted and not self.config.get("include_deleted"):
@@ -1048,7 +1050,7 @@ class KustomerConnection(Connection):
         return not has_archive and record.updated_ms < horizon
 
     def _check_claim(self, name: str) -> None:
-        """Everything below the state is there."""
+        """Check that every record below the state is in the copy."""
         copy = self.destination.copies[name]
         excused = (
             self.next_excused if copy.is_of_next and copy.next_rows is not None else self.excused
@@ -1097,7 +1099,7 @@ class KustomerConnection(Connection):
 
 
 class CourierConnection(Connection):
-    """One stream, read whole every time."""
+    """The only stream of Courier. Every sync reads it completely."""
 
     source = SourceCourier
     vendor: Workspace
@@ -1107,7 +1109,7 @@ class CourierConnection(Connection):
         self.vendor = Workspace(chance, Clock())
         super().__init__(chance, clock, totals, folder)
         self.aliases: dict[str, str] = {}
-        # What was there when the walk began, with the number of its version.
+        # The messages that existed at the start of the read -> the number of their version.
         self.began_with: dict[str, int] = {}
 
     def first_config(self) -> dict[str, Any]:
@@ -1169,7 +1171,7 @@ class CourierConnection(Connection):
                 raise DiffersError(f"message {message.id} is missing, complete: {is_complete}")
 
     def _place(self, copy: Copy) -> tuple[int, str] | None:
-        """The row that the state's cursor stands behind; None without one."""
+        """Return the row before the state's cursor, or None without a cursor."""
         if copy.state is None or not copy.is_of_next or not self.is_resumed(copy):
             return None
         cursor = copy.state["stream"]["stream_state"]["cursor"]
@@ -1180,7 +1182,7 @@ class CourierConnection(Connection):
 
 @contextlib.contextmanager
 def faked(chance: Random) -> Iterator[tuple[Time, Turns, Callable[[Any], None]]]:
-    """No real time, no threads, no sockets. The third value takes who answers requests."""
+    """Replace time, threads and sockets. The third value sets who answers requests."""
     answering: list[Any] = []
     turns = Turns(chance)
     state = random.getstate()
@@ -1206,7 +1208,7 @@ def soak(
     courier: type[CourierConnection] = CourierConnection,
     say: Callable[[str], None] = print,
 ) -> Totals:
-    """So many syncs from a seed. Raises DiffersError, which names the seed and the sync."""
+    """Run `syncs` syncs from a seed. Raises DiffersError, which names the seed and the sync."""
     chance, totals = Random(seed), Totals()
     with tempfile.TemporaryDirectory() as name, faked(chance) as (clock, turns, answer):
         folder = Path(name)
@@ -1231,7 +1233,7 @@ def soak(
 
 
 def main() -> None:
-    """Run the soak and say how it went."""
+    """Run the soak and print its result."""
     parser = argparse.ArgumentParser(prog="python -m integration_tests.soak")
     parser.add_argument("--seed", type=int, default=None, help="what happens (a new one each time)")
     parser.add_argument("--syncs", type=int, default=100, help="how many syncs (100)")

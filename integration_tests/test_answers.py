@@ -1,4 +1,4 @@
-"""Answers that never end, and a host that is not who it says: over real sockets."""
+"""Endless answers, and a host with a certificate that is not trusted, over real sockets."""
 
 import json
 import socket
@@ -24,7 +24,7 @@ from source_kustomer import SourceKustomer
 
 CATALOG = CatalogBuilder().with_stream("messages", SyncMode.full_refresh).build()
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-# What is sent again and again, after what comes first: each for ever, never pausing for long.
+# The start of an answer, and the piece that is then sent without end and without a long pause.
 ENDLESS = {
     "body": (HEAD + b"Content-Length: 100000\r\n\r\n", b" "),
     "chunked body": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
@@ -38,7 +38,7 @@ ENDLESS = {
 
 @pytest.fixture
 def trickle():
-    """A server that answers each request with a beginning and then a piece of it for ever."""
+    """A server that answers each request with a start and then the same piece without end."""
     closing = threading.Event()
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -104,7 +104,7 @@ def test_an_answer_in_time_is_read_whole_on_a_connection_that_is_kept(monkeypatc
 
 
 def test_smaller_pages_are_asked_for_when_a_page_takes_too_long(monkeypatch):
-    """A line that carries 400 kB a second, and answers that must be complete within a second."""
+    """The connection carries 400 kB a second, and answers must be complete after one second."""
     wrote = socket.socket.sendall
 
     def slowly(connection, content):
@@ -138,7 +138,7 @@ def test_a_redirect_is_not_followed_whatever_address_it_names(trickle, place, st
 
 @pytest.fixture
 def impostor(tmp_path):
-    """A server whose certificate nobody has signed."""
+    """A server with a self-signed certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC)

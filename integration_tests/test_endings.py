@@ -1,4 +1,4 @@
-"""How the process ends: by a signal, whatever it waits for, and with whole lines on stdout."""
+"""How a signal ends the process: during any wait, and with whole lines on stdout."""
 
 import json
 import os
@@ -16,13 +16,13 @@ from fake_vendor import Courier, FakeVendor, Kustomer
 ROOT = Path(__file__).resolve().parent.parent
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
 every_signal = pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
-# A process ends two seconds after the signal; these machines are shared and slow.
+# A process ends within two seconds after the signal. Test machines are shared and slow.
 SOON = 6
 
 
 @pytest.fixture
 def start(tmp_path):
-    """Start a read of one stream, its stdout going to a pipe that nobody reads yet."""
+    """Start a read of one stream. Its stdout is a pipe that nobody reads yet."""
     processes = []
 
     def start(vendor, stream, *before, source="kustomer"):
@@ -55,7 +55,7 @@ def assert_whole_lines(content: bytes) -> list[dict]:
 
 
 def until(process, text: bytes) -> bytes:
-    """Read stdout until a text is in it."""
+    """Read stdout until it contains a text."""
     read = b""
     while text not in read:
         piece = os.read(process.stdout.fileno(), 65536)
@@ -65,7 +65,7 @@ def until(process, text: bytes) -> bytes:
 
 
 def rest_of(process) -> tuple[bytes, bytes]:
-    """What is left on both pipes of a process that has ended."""
+    """Return the rest of both pipes of a process that has ended."""
     return process.stdout.read(), process.stderr.read()
 
 

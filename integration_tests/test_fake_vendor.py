@@ -1,4 +1,4 @@
-"""That the fake vendor does what the real ones are known to do, where other tests rest on it."""
+"""Checks that the fake vendor behaves like the real ones, where other tests depend on it."""
 
 import socket
 from contextlib import closing
@@ -19,7 +19,7 @@ def day(number):
 
 @pytest.fixture
 def org():
-    """An org without a single row, whose clock stands still."""
+    """An org without rows. Its clock stands still."""
     return Kustomer(rows=0, list_rows=0, clock=Clock(NOW))
 
 

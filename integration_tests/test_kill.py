@@ -1,4 +1,4 @@
-"""Killed at any record, the source goes on from its last state, and nothing is missing."""
+"""A source that is killed at any record continues from its last state, and no row is missing."""
 
 import json
 import random
@@ -16,14 +16,14 @@ KILLS = 3
 
 
 def read(arguments: list[str], kill_after: int | None) -> tuple[list[str], dict | None, int]:
-    """The ids on stdout, the last state behind them, and the exit code of one process."""
+    """Run one process. Returns the ids on stdout, the last state, and the exit code."""
     command = [sys.executable, str(ROOT / "main_kustomer.py"), "read", *arguments]
     ids: list[str] = []
     state = None
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         for line in process.stdout:
             if not line.endswith("\n"):
-                break  # cut off by the kill
+                break  # the kill cut this line
             message = json.loads(line)
             if message["type"] == "RECORD":
                 ids.append(message["record"]["data"]["id"])

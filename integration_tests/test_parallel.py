@@ -1,4 +1,4 @@
-"""What is under way at once: counted over real sockets, with real threads."""
+"""Parallel requests, counted over real sockets with real threads."""
 
 import threading
 import time
@@ -18,12 +18,12 @@ from source_kustomer import SourceKustomer
 from source_kustomer.children import ChildStream
 from source_kustomer.streams import Conversations
 
-# Longer than any answer that comes without a wait; a test that waits so long has failed.
+# Longer than any answer that needs no wait. A test that waits this long has failed.
 PATIENCE_SECONDS = 20
 
 
 class Watched:
-    """A vendor that tells of each request, and that a test may let wait before it answers."""
+    """A vendor that counts its requests. A test may delay an answer."""
 
     def __init__(self, vendor, before):
         self._vendor, self._before = vendor, before
@@ -34,7 +34,7 @@ class Watched:
         self.threads = 0
 
     def handle(self, request):
-        """Answer one request, after `before(request)` has returned."""
+        """Answer one request after `before(request)` has returned."""
         with self._lock:
             self._under_way += 1
             self.most = max(self.most, self._under_way)
@@ -48,7 +48,7 @@ class Watched:
 
 
 def requesting():
-    """The threads of this process that make requests."""
+    """Return the threads of this process that send requests."""
     return [one for one in threading.enumerate() if one.name.startswith("requests")]
 
 
@@ -73,7 +73,7 @@ def is_search(request, context):
     ("tags", "tags", ("notes", "note")),
 ])  # fmt: skip
 def test_the_next_streams_first_page_is_under_way_while_a_stream_is_read(stream, kind, following):
-    """The stream's own page is answered only after a request of the next stream has come."""
+    """The vendor answers the stream's own page only after a request of the next stream."""
     name, context = following
     came = threading.Event()
     met = []
@@ -101,7 +101,7 @@ def test_a_search_has_several_pages_under_way_and_no_more_than_it_may():
     gathered = threading.Barrier(4)
 
     def before(request):
-        # Pages behind a first one are answered when four of them are there.
+        # Pages after a first one are answered when four of them were requested.
         if request.params["page"] in ("2", "3", "4", "5"):
             gathered.wait(PATIENCE_SECONDS)
 
@@ -141,7 +141,7 @@ def test_couriers_next_page_is_under_way_while_a_page_is_emitted():
         def read(self, *arguments):
             for message in super().read(*arguments):
                 if message.record is not None and len(ahead) < 2:
-                    # Two requests before the first row is out: its own page and the next one.
+                    # There are two requests before the first row: its own page and the next one.
                     ahead.append(asked.acquire(timeout=PATIENCE_SECONDS))
                 yield message
 
@@ -167,7 +167,7 @@ class ConversationMessages(ChildStream):
 
 
 class WithChildren(SourceKustomer):
-    """The source with a stream of children."""
+    """The source with a child stream."""
 
     stream_classes = (*SourceKustomer.stream_classes, ConversationMessages)
 
@@ -177,7 +177,7 @@ def test_children_are_fetched_for_several_parents_at_once_and_no_more_than_eight
     asked = []
 
     def before(request):
-        # None is answered before eight are there, and a ninth would have had time to come.
+        # No request is answered before eight have arrived and a ninth had time to arrive.
         if "/conversations/" in request.path:
             asked.append(request)
             if len(asked) == 8:
@@ -195,7 +195,7 @@ def test_children_are_fetched_for_several_parents_at_once_and_no_more_than_eight
 
 
 class Hurried:
-    """Clocks and waits of the rate limiter a hundred times as fast."""
+    """Makes the clock and the waits of the rate limiter a hundred times as fast."""
 
     SPEED = 100.0
 
@@ -243,7 +243,7 @@ def test_the_budget_keeps_a_limit_when_many_threads_ask_at_once(monkeypatch, is_
     assert len(arrivals) == 120
     assert not any(refused)
     assert told
-    # Forty at once, and forty more with each of two further windows.
+    # Forty requests at once, and forty more in each of the next two windows.
     assert clock.now() < 60 * 3.5
     assert budget.waited > 0
 

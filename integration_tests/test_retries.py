@@ -1,4 +1,4 @@
-"""Retries over real sockets: what breaks on the way is asked for again, on the same session."""
+"""Retries over real sockets: a broken answer is requested again, on the same session."""
 
 import json
 import time
@@ -48,7 +48,7 @@ def test_every_row_of_kustomer_is_read_once_when_every_third_answer_breaks(waits
         assert sorted(rows) == sorted(record.id for record in org.records(of_kind))
         assert output.get_stream_statuses(stream)[-1] is AirbyteStreamStatus.COMPLETE
     struck = org.journal.stats()["faults"]
-    if kind != "timed_out":  # which lists do not know
+    if kind != "timed_out":  # lists have no such flag
         assert len(waits) == struck[kind] >= 3
 
 
@@ -66,7 +66,7 @@ def test_every_row_of_courier_is_read_once_when_every_third_answer_breaks(waits,
 
 
 def test_a_body_that_breaks_the_contract_is_asked_for_four_times_in_all(waits):
-    """Each try is a request of its own on the socket; the count of tries is not the request's."""
+    """Each try is its own request on the socket. Each query counts its own tries."""
     org = Kustomer({"note": 5}, list_rows=0, years=1)
     org.switch(faults=(Fault("no_data", every=1),))
     with FakeVendor(kustomer=org) as vendor:

@@ -1,4 +1,4 @@
-"""A short soak, and proofs that it fails when something is lost, spoilt or claimed too early."""
+"""A short soak, and tests that it fails if a row is lost or damaged, or a state is too late."""
 
 import json
 from pathlib import Path
@@ -61,7 +61,7 @@ def test_a_seed_always_gives_the_same_soak():
 
 
 class Forgetful(destination.Destination):
-    """Loses one row in two hundred."""
+    """A destination that loses one of two hundred rows."""
 
     def take(self, line: bytes) -> dict:
         message = super().take(line)
@@ -72,7 +72,7 @@ class Forgetful(destination.Destination):
 
 
 class Spoiling(destination.Destination):
-    """Does not know the column for everything else."""
+    """A destination without the column `additional_attributes`."""
 
     def __init__(self, schemas) -> None:
         columns = {name: dict(schema["properties"]) for name, schema in schemas.items()}
@@ -98,7 +98,7 @@ def test_it_fails_when_kustomer_s_states_claim_what_is_not_settled(monkeypatch):
 
 
 class Skipping(soak.Workspace):
-    """Gives cursors that leave out a row: the walk cannot see it, but the soak does."""
+    """A Courier whose cursors skip a row. The source cannot detect it, but the soak does."""
 
     def _issue(self, message):
         place = self._messages.index(message)

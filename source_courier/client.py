@@ -1,6 +1,6 @@
-"""The one place that speaks to Courier: requests, the shapes of answers, and what refusals mean.
+"""The client for Courier: its requests, the checks of its answers, and what refusals mean.
 
-What is relied on is listed with its evidence in docs/vendors/courier.md.
+docs/vendors/courier.md lists the facts that this file relies on, with their evidence.
 """
 
 from __future__ import annotations
@@ -29,14 +29,15 @@ from http_source.retry import BackoffMixin, RefusedError
 from source_courier.config import CourierConfig
 from source_courier.paging import Paging
 
-# A cursor that is expired, garbled or of another key. None of these is documented for a cursor, so
-# all are taken for it that can mean the request; 403 too, for the key itself reads the first page.
+# Statuses that may mean a bad cursor: it is expired, broken or belongs to another key. Courier does
+# not document which status it sends then. So the set contains every status that can be about the
+# request, and also 403, because the key can read the first page.
 _CURSOR_REFUSALS = frozenset({400, 403, 404, 406, 409, 410, 412, 413, 414, 416, 422})
 
 
 @dataclass(frozen=True)
 class Envelope:
-    """How the pages of a list are wrapped: the key of the rows, their id, and the paging."""
+    """The shape of a list's pages: the key of the rows, the key of a row's id, and the paging."""
 
     rows_key: str
     id_key: str
@@ -45,25 +46,25 @@ class Envelope:
 
 @dataclass(frozen=True)
 class Page:
-    """The rows of a page as Courier sends them, and the cursor of the next page if there is one."""
+    """The rows of a page as Courier sends them, and the cursor of the next page, or None."""
 
     rows: Sequence[Row]
     next_cursor: str | None
 
 
 class CursorRefusedError(Exception):
-    """A page was refused because of the cursor that it was asked for with."""
+    """Courier refused a page because of its cursor."""
 
     def __init__(self, endpoint: str, status: int, text: str) -> None:
         super().__init__(
-            f"Courier refused to go on with GET /{endpoint} from a cursor that it gave itself "
+            f"Courier refused a cursor of GET /{endpoint} that it had sent itself "
             f"(HTTP {status}: {text}). The next sync begins at the newest row."
         )
         self.status = status
 
 
 class CourierClient(VendorClient):
-    """Courier's lists."""
+    """Fetches pages of Courier's lists."""
 
     def __init__(self, stream: BackoffMixin, context: SyncContext[CourierConfig]) -> None:
         config = context.config
@@ -71,9 +72,9 @@ class CourierClient(VendorClient):
         self._name = stream.name
 
     def get_page(self, endpoint: str, envelope: Envelope, cursor: str | None) -> Page:
-        """A page of `GET /<endpoint>`; without a cursor it is the first.
+        """Fetch a page of `GET /<endpoint>`. Without a cursor it is the first page.
 
-        Raises CursorRefusedError, and an AirbyteTracedException.
+        Raises CursorRefusedError for a refused cursor, or else an AirbyteTracedException.
         """
         try:
             return self.fetch(
@@ -89,7 +90,7 @@ class CourierClient(VendorClient):
             raise self.explain_error(refused) from None
 
     def explain_error(self, refused: RefusedError) -> AirbyteTracedException:
-        """What a refusal of Courier's means to the user."""
+        """Return the error that explains a refusal of Courier to the user."""
         status, text = refused.status, refused.text
         if status == requests.codes.payment_required:
             return config_error(
@@ -105,7 +106,10 @@ class CourierClient(VendorClient):
 
 
 def validate_page(envelope: Envelope, content: bytes) -> Page:
-    """The page in a body. Both parts of the envelope must be there: none is not an empty page."""
+    """Return the page in a body. Raises NotJsonError, or BrokenBodyError if a part is missing.
+
+    A body without rows or without paging is broken. It is not an empty page.
+    """
     body: Any = parse_body(content)
     key = envelope.rows_key
     if not isinstance(body, dict) or not isinstance(body.get(key), list):

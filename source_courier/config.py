@@ -1,4 +1,4 @@
-"""What the user fills in to read Courier; the spec is generated from this model."""
+"""The configuration of the Courier source. The spec is generated from this model."""
 
 from typing import ClassVar, Literal
 
@@ -6,13 +6,13 @@ from pydantic import Field
 
 from http_source.config import ApiKey, ApiUrl, SourceConfig
 
-# US is the server of Courier's OpenAPI; EU is the preset of its JavaScript SDK. The same path
-# layout on both. https://www.courier.com/docs/reference/api-overview
+# US is the server in Courier's OpenAPI. EU is the preset of its JavaScript SDK. Both have the same
+# paths. https://www.courier.com/docs/reference/api-overview
 _HOSTS = {"us": "https://api.courier.com", "eu": "https://api.eu.courier.com"}
 
 
 class CourierConfig(SourceConfig):
-    """`api_key` is all that the retired connector took, so its saved configs stay valid."""
+    """The retired connector took only `api_key`, so its saved configs stay valid."""
 
     vendor_domain: ClassVar[str] = "courier.com"
 

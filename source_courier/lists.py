@@ -1,4 +1,4 @@
-"""The kind of stream that is a list of Courier's: a walk from page to page along its cursors."""
+"""The kind of stream that reads a Courier list from page to page, along its cursors."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from source_courier.client import CourierClient, CursorRefusedError, Envelope, P
 from source_courier.config import CourierConfig
 from source_courier.paging import MoreAndCursor, Paging
 
-# Archived rows may leave pages empty (unverified). A hundred of them in a row are no walk any more.
+# Archived rows may leave pages empty (unverified). A hundred of them in a row are an error.
 _MAX_EMPTY_PAGES = 100
-# Cursors may include the row they name, so one page of known rows is possible.
+# A cursor may include the row that it names, so one page of known rows is possible.
 _MAX_KNOWN_PAGES = 3
 
 
 class CourierListStream(VendorStream, ABC):
     """All rows of `GET /<endpoint>`, in the vendor's order.
 
-    Courier serves ten rows a page, so the time of a walk is its number of pages times the vendor's
+    Courier serves ten rows per page. So a read takes the number of pages times the vendor's
     latency. The next page is fetched while a page is emitted.
 
-    A full refresh is resumable: every page ends with a STATE of the form `{"cursor": str}`. A run
-    that gets it back goes on there. Cursors name a row and not an offset (their published form
-    decodes to `<enqueued ms>,<message id>`), so rows that arrive meanwhile shift nothing.
+    A full refresh is resumable: after every page comes a STATE of the form `{"cursor": str}`. A
+    sync that gets this state continues there. A cursor names a row and not an offset (the published
+    form decodes to `<enqueued ms>,<message id>`), so new rows do not shift the pages.
     """
 
-    # How a page tells of the next one, and where in its body the rows are.
+    # How a page names the next one, and the key of the rows in its body.
     paging: ClassVar[type[Paging]] = MoreAndCursor
     rows_key: ClassVar[str] = "results"
 
@@ -45,7 +45,7 @@ class CourierListStream(VendorStream, ABC):
         super().__init__(context)
         self.client = CourierClient(self, context)
         self._pool = context.pool
-        self._envelope = Envelope(self.rows_key, str(self.primary_key), self.paging)
+        self._envelope = Envelope(self.rows_key, self.key[0], self.paging)
         self._prefetched: tuple[str | None, Future[Page]] | None = None
 
     def prefetch(self, sync_mode: SyncMode) -> None:
@@ -53,9 +53,9 @@ class CourierListStream(VendorStream, ABC):
         self._fetch_ahead(self._saved_cursor())
 
     def read_batches(self, sync_mode: SyncMode) -> Iterator[RowBatch]:
-        """A page at a time, and behind it the state that a later run goes on from."""
+        """Yield one page at a time, with the state from which a later sync continues."""
         cursor = self._saved_cursor()
-        walk = _Walk(self.endpoint, self.primary_key)
+        walk = _Walk(self.endpoint, self.key[0])
         is_resumed = cursor is not None
         while True:
             try:
@@ -63,7 +63,7 @@ class CourierListStream(VendorStream, ABC):
             except CursorRefusedError as error:
                 if not is_resumed:
                     raise system_error(str(error)) from None
-                # Cursors may expire between two runs. Rows that the last run emitted come again.
+                # A cursor may expire between two syncs. The rows of the last sync come again.
                 self.logger.warning(
                     "Courier no longer accepts the cursor of the saved state (HTTP %d): "
                     "reading from the newest row again.",
@@ -82,14 +82,14 @@ class CourierListStream(VendorStream, ABC):
                 return
 
     def probe(self) -> None:
-        """Ask for the first page. Raises what a sync would run into."""
+        """Fetch the first page. Raises what a sync would raise."""
         self._get_page(None)
 
     def _saved_cursor(self) -> str | None:
-        """Where the saved state stands.
+        """Return the cursor of the saved state, or None for the first page.
 
-        The state of a finished walk is taken for the beginning, though the CDK would read nothing
-        from it. A client that keeps states, such as PyAirbyte, hands it back to get new rows.
+        The state of a finished read means the first page, although the CDK would read nothing from
+        it. A client that keeps states, such as PyAirbyte, passes it back to get new rows.
         """
         cursor = self._state.get("cursor")
         return cursor if isinstance(cursor, str) and cursor else None
@@ -108,29 +108,30 @@ class CourierListStream(VendorStream, ABC):
 
 
 class _Walk:
-    """Notices a walk that leads back, or that goes on without a new row."""
+    """Detects a walk that goes in a circle or that brings no new row."""
 
     def __init__(self, endpoint: str, id_key: str) -> None:
         self._endpoint = endpoint
         self._id_key = id_key
         self._followed: set[str] = set()
-        # The rows of the last page, and of one far back; how many pages there were, and how many of
-        # the last ones brought no new row.
+        # The IDs of the last page and of an older page. Then the number of pages, and how many of
+        # the last pages brought no new row.
         self._last_ids: set[str] = set()
         self._marked_ids: set[str] = set()
         self._pages = 0
         self._idle_pages = 0
 
     def require_progress(self, rows: Sequence[Row], cursor: str) -> None:
-        """Raise a system error if the walk goes on, but leads nowhere.
+        """Raise a system error if the walk continues without progress.
 
-        A page is compared with the one before it, and with the last whose number is a power of
-        two. So a circle of any length is noticed (Brent's algorithm), in the memory of two pages.
+        A page is compared with the page before it, and with the last page whose number is a power
+        of two. So a circle of any length is detected (Brent's algorithm), in the memory of two
+        pages.
         """
         if cursor in self._followed:
             raise system_error(
-                f"Courier repeated the page cursor {cursor!r:.200} of GET /{self._endpoint}: "
-                "following it would read the same rows for ever. Expected a new cursor or "
+                f"Courier repeated the page cursor {cursor!r:.200} of GET /{self._endpoint}: it "
+                "would lead to the same rows again and again. Expected a new cursor or "
                 "more: false."
             )
         self._followed.add(cursor)

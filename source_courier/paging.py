@@ -1,6 +1,6 @@
-"""How Courier's lists tell of their next page. Pure.
+"""How Courier's lists name their next page. Pure.
 
-A family of paging is a class that reads the cursor of the next page from the body of a page. A
+A family of paging is a class that reads the cursor of the next page from the body of a page. Each
 stream names its family.
 """
 
@@ -14,20 +14,20 @@ from http_source.body import BrokenBodyError
 
 
 class Paging(ABC):
-    """One family."""
+    """One family of paging."""
 
     @staticmethod
     @abstractmethod
     def next_cursor(body: Mapping[str, Any]) -> str | None:
-        """The cursor of the next page, or None at the end.
+        """Return the cursor of the next page, or None at the end.
 
-        Raises BrokenBodyError if the body does not say which of the two it is. So an unknown
-        envelope is a broken contract, and never an empty page.
+        Raises BrokenBodyError if the body says neither. So an unknown envelope is a broken
+        contract, and never the end of the list.
         """
 
 
 class MoreAndCursor(Paging):
-    """`{"paging": {"more": bool, "cursor": str}}`. `more` decides, whatever the last cursor is.
+    """`{"paging": {"more": bool, "cursor": str}}`. `more` decides. At the end `cursor` is ignored.
 
     https://www.courier.com/docs/reference/sent-messages/list-messages
     """
@@ -43,7 +43,7 @@ class MoreAndCursor(Paging):
             return None
         cursor = paging.get("cursor")
         if not isinstance(cursor, str) or not cursor:
-            # Taken for the end, it would leave out every row behind this page.
-            msg = "expected a cursor under 'paging.cursor', for 'paging.more' is true"
+            # If this counted as the end, every row after this page would be left out.
+            msg = "expected a cursor under 'paging.cursor', because 'paging.more' is true"
             raise BrokenBodyError(msg)
         return cursor

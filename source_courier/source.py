@@ -1,4 +1,4 @@
-"""The front door of the Courier source: its check and its streams."""
+"""The entry point of the Courier source: its check and its streams."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class SourceCourier(HttpSource):
         return SyncContext(CourierConfig.from_mapping(config), patience=patience)
 
     def probe(self, context: SyncContext[CourierConfig]) -> None:
-        """One page of messages: there is no cheaper call that an API key may make."""
+        """Fetch one page of messages. An API key has no cheaper call."""
         Messages(context).probe()
 
     def unreachable(self, config: Mapping[str, Any], error: AirbyteTracedException) -> str:
-        """The sentence for a check that failed although nothing is wrong with the key."""
+        """Return the sentence for a failed check if the key is not the cause."""
         host = CourierConfig.from_mapping(config).host
         return (
-            f"Courier did not answer as it should at {host}. Check that host and "
+            f"Courier did not answer as it should at {host}. Check this address and "
             f"the network (firewall, proxy), or try again later. ({error.message})"
         )

@@ -1,4 +1,4 @@
-"""The kind of stream whose rows belong to a parent: one list of children for each parent."""
+"""The kind of stream whose rows belong to a parent. Each parent has one list of children."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import requests
 from airbyte_cdk.models import SyncMode
 
 from http_source.columns import Row
+from http_source.errors import system_error
 from http_source.stream import RowBatch
 from source_kustomer.client import ListRefusedError, Resource
 from source_kustomer.context import KustomerContext
@@ -22,43 +23,46 @@ from source_kustomer.rows import camel_case
 from source_kustomer.search import SearchStream
 from source_kustomer.stream import KustomerStream
 
-# Lists of children that are fetched or wait to be emitted. Eight keep the requests of a list at
-# 150 ms each above fifty a second; each list is held in memory until its turn.
+# How many lists of children may be under way or wait to be emitted. Eight of them give more than
+# fifty requests a second at 150 ms each. A list is kept in memory until it is emitted.
 _LISTS_AHEAD = 8
+# Statuses that a list of children has when its parent was deleted. An endpoint that was moved has
+# them too, so the parent is searched before it counts as deleted.
+_GONE = frozenset({requests.codes.not_found, requests.codes.gone})
 
 
 class ChildStream(KustomerStream, ABC):
-    """Records of the list `GET /v1/<endpoint>`, in which `{id}` stands for a parent's id.
+    """Records of the list `GET /v1/<endpoint>`, in which `{id}` is a parent's id.
 
-    The parents are searched as their own stream does: those that changed since the state. Their
-    children are fetched several parents at a time and emitted in the parents' order. So the state
-    is the parents' bookmark. A parent that is gone by then (404) has no children; it is counted in
-    the log.
+    The parents are searched as in their own stream: those that changed since the state. The
+    children of several parents are fetched at once and emitted in the order of the parents. So the
+    state is the parents' bookmark. If a parent no longer exists (404), it has no children. The log
+    tells how many parents that were.
     """
 
     parent: ClassVar[type[SearchStream]]
-    # What a parent is called in the columns `<name>_id` and `<name>_updated_at` of each row.
+    # The prefix of the columns `<name>_id` and `<name>_updated_at` of each row.
     parent_name: ClassVar[str]
     page_size: int = 100
-    # Whether the records have no id of their own, and links that are secret.
+    # True if the records have no id of their own, and have links that are secret.
     has_signed_links: ClassVar[bool] = False
 
     def __init__(self, context: KustomerContext) -> None:
         super().__init__(context)
-        self._parents = self.parent(context)
+        self._parents = self.parent(context, reads_for=self.name)
 
     @property
     def cursor_field(self) -> str:
-        """The column with the parent's cursor, because rows are read when their parent changes."""
+        """The column with the parent's cursor. Rows are read again when their parent changes."""
         return f"{self.parent_name}_{self.parent.cursor_attribute}"
 
     def prefetch(self, sync_mode: SyncMode) -> None:
-        """Fetch the first pages of parents now."""
+        """Fetch the first pages of the parents now."""
         self._parents.state = self._state
         self._parents.prefetch(sync_mode)
 
     def read_batches(self, sync_mode: SyncMode) -> Iterator[RowBatch]:
-        """The children of one page of parents at a time, and behind them the parents' state."""
+        """Yield the children of one page of parents at a time, each followed by the state."""
         self._parents.state = self._state
         read = self._parents.begin_read(sync_mode)
         gone = _Gone()
@@ -68,7 +72,7 @@ class ChildStream(KustomerStream, ABC):
             yield RowBatch(self._rows(parents, gone), state)
         if gone.count:
             self.logger.info(
-                "Stream %s: %d of the parents were gone (404) when their children were read.",
+                "Stream %s: %d parents no longer existed (404) when their children were read.",
                 self.name,
                 gone.count,
             )
@@ -80,7 +84,7 @@ class ChildStream(KustomerStream, ABC):
         try:
             while True:
                 under_way.extend(
-                    (parent, self._pool.submit(self._fetch_children, parent["id"], gone))
+                    (parent, self._pool.submit(self._fetch_children, parent, gone))
                     for parent in islice(waiting, _LISTS_AHEAD - len(under_way))
                 )
                 if not under_way:
@@ -93,8 +97,8 @@ class ChildStream(KustomerStream, ABC):
             for _, future in under_way:
                 future.cancel()
 
-    def _fetch_children(self, parent_id: str, gone: _Gone) -> list[Resource]:
-        endpoint = self.endpoint.format(id=parent_id)
+    def _fetch_children(self, parent: Resource, gone: _Gone) -> list[Resource]:
+        endpoint = self.endpoint.format(id=parent["id"])
         reader = ListReader(
             self.name,
             self.client,
@@ -105,8 +109,14 @@ class ChildStream(KustomerStream, ABC):
         try:
             return list(reader.read())
         except ListRefusedError as refused:
-            if refused.status != requests.codes.not_found:
+            if refused.status not in _GONE:
                 raise
+            if self._parents.is_there(parent):
+                raise system_error(
+                    f"Stream {self.name}: GET /v1/{endpoint} answers HTTP {refused.status}, but "
+                    f"the search still finds {self.parent_name} {parent['id']}. Expected the list "
+                    "of its rows."
+                ) from None
             gone.count += 1
             return []
 
@@ -122,6 +132,6 @@ class ChildStream(KustomerStream, ABC):
 
 @dataclass
 class _Gone:
-    """Parents that were gone when their children were to be read."""
+    """Counts the parents that no longer existed when their children were read."""
 
     count: int = 0

@@ -6,6 +6,7 @@ with its evidence in docs/vendors/kustomer.md.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,9 +34,9 @@ from http_source.client import VendorClient
 from http_source.errors import config_error, system_error
 from http_source.retry import BackoffMixin, RefusedError
 from source_kustomer.context import LISTS, SEARCHES, KustomerContext
-from source_kustomer.paging import PAGE_WEIGHT, Page, Query, Record
+from source_kustomer.paging import PAGE_SIZE, PAGE_WEIGHT, Page, Query, Record
 from source_kustomer.rows import camel_case
-from source_kustomer.timeline import LATEST, EpochMs, format_instant, parse_instant
+from source_kustomer.timeline import EARLIEST, LATEST, EpochMs, format_instant, parse_instant
 
 Resource = Mapping[str, Any]
 
@@ -49,6 +50,7 @@ _MAX_LIST_BYTES = 6 * 1024 * 1024
 # Client errors but for 408, 425 and 429, and 501: the archive is not for this key, plan or pod.
 _ARCHIVE_REFUSALS = frozenset({*range(400, 500), 501} - {408, 425, 429})
 _NOT_IMPLEMENTED = 501
+_SECOND: EpochMs = 1000
 
 _NEW_KEY = "Make a new one in Kustomer under Settings > Security > API Keys."
 # A path on the same host, or a whole URL.
@@ -66,6 +68,8 @@ class SearchSubject:
     cursor: str = "updated_at"
     tiebreak: str = "created_at"
     is_guarded: bool = False
+    # Where the cursor stands in the attributes of a record, as in `handle.completedAt`.
+    cursor_path: str = "updatedAt"
 
 
 class AttributeNotHeededError(Exception):
@@ -73,11 +77,31 @@ class AttributeNotHeededError(Exception):
 
 
 @dataclass(frozen=True)
+class EventQuery:
+    """A page of events in [lower, upper), newest first: of those before the event `before`."""
+
+    lower: EpochMs
+    upper: EpochMs
+    before: str | None = None
+    count: int = 1000
+
+
+@dataclass(frozen=True)
+class Event:
+    """An entry of a log, and the moment of its `createdAt`."""
+
+    id: str
+    created_at: EpochMs
+    resource: Resource
+
+
+@dataclass(frozen=True)
 class ListPage:
     """One page of a list. What it says of more is a hint, never relied on alone.
 
     `total` is the vendor's count of rows and `granted` the size of page that it granted, where it
-    tells them. `link` leads to the next page; `has_link` tells null from left out.
+    tells them. `link` leads to the next page; `has_link` tells null from left out. `included` are
+    resources of another type that belong to those of the page.
     """
 
     resources: Sequence[Resource]
@@ -85,6 +109,7 @@ class ListPage:
     granted: int | None = None
     link: str | None = None
     has_link: bool = False
+    included: Sequence[Resource] = ()
 
 
 class KustomerClient(VendorClient):
@@ -114,15 +139,18 @@ class KustomerClient(VendorClient):
         is_single = query.size == 1
         is_guarded = subject.is_guarded and not archive
 
+        not_as_asked: NotAsAskedError | None = None
+
         def accept(content: bytes) -> Page:
+            nonlocal not_as_asked
+            not_as_asked = None
             heavy = weight(content)
             if heavy > _MAX_SEARCH_WEIGHT and not is_single:
                 raise PageTooLargeError
             try:
                 return validate_search_page(subject, query, parse_body(content), heavy)
             except NotAsAskedError as error:
-                if is_guarded:
-                    raise AttributeNotHeededError(str(error)) from None
+                not_as_asked = error
                 raise
 
         try:
@@ -144,31 +172,55 @@ class KustomerClient(VendorClient):
             if is_guarded and refused.status == requests.codes.bad_request:
                 raise AttributeNotHeededError(f"HTTP 400: {refused.text}") from None
             raise self._explain_search_error(refused, archive=archive) from None
+        except AirbyteTracedException:
+            # The last of several tries was not as asked, so it is no passing fault.
+            if is_guarded and not_as_asked is not None:
+                raise AttributeNotHeededError(str(not_as_asked)) from None
+            raise
 
     def any_record(self, subject: SearchSubject) -> Record | None:
-        """Some record of the normal search, found without naming an attribute; None without any."""
+        """A record of the normal search that has the cursor, found without naming an attribute.
+
+        None if no record has it. Raises AttributeNotHeededError if that cannot be told.
+        """
         body: dict[str, Any] = {"queryContext": subject.context}
         if self._include_deleted:
             body["includeDeleted"] = True
-        name = camel_case(subject.cursor)
+        for size in (1, PAGE_SIZE):
+            try:
+                record, are_all = self.fetch(
+                    "POST",
+                    "customers/search",
+                    partial(_first_with_cursor, subject),
+                    params={"page": "1", "pageSize": str(size)},
+                    json=body,
+                    bucket=SEARCHES,
+                )
+            except RefusedError as refused:
+                if refused.status == requests.codes.bad_request:
+                    msg = f"a search without an attribute: HTTP 400: {refused.text}"
+                    raise AttributeNotHeededError(msg) from None
+                raise self.explain_error(refused) from None
+            if record is not None or are_all:
+                return record
+        msg = f"no record of the first {PAGE_SIZE} has {subject.cursor_path}"
+        raise AttributeNotHeededError(msg)
 
-        def accept(content: bytes) -> Record | None:
-            resources = _resources(parse_body(content))
-            if not resources:
-                return None
-            return Record(resources[0]["id"], _timestamp(resources[0], name), resources[0])
-
+    def is_found(self, context: str, ident: str, *, archive: bool) -> bool:
+        """Whether the normal search, or that of the archive, finds a record that is not deleted."""
+        body = {"queryContext": context, "and": [{f"{context}_id": {"equals": ident}}]}
         try:
             return self.fetch(
                 "POST",
-                "customers/search",
-                accept,
+                "customers/archive/search" if archive else "customers/search",
+                lambda content: bool(_resources(parse_body(content))),
                 params={"page": "1", "pageSize": "1"},
                 json=body,
                 bucket=SEARCHES,
+                permanent={_NOT_IMPLEMENTED} if archive else (),
             )
         except RefusedError as refused:
-            raise self.explain_error(refused) from None
+            raise self._explain_search_error(refused, archive=archive) from None
 
     def list_page(
         self,
@@ -188,11 +240,12 @@ class KustomerClient(VendorClient):
         Raises PageTooLargeError unless `any_size`, and an AirbyteTracedException, which is a
         ListRefusedError if nothing explains the refusal.
         """
+        signed = endpoint.rpartition("/")[2] if has_signed_links else ""
         try:
             return self.fetch(
                 "GET",
                 endpoint,
-                partial(validate_list_page, token, check, has_signed_links=has_signed_links),
+                partial(validate_list_page, token, check, signed_collection=signed),
                 params=token,
                 bucket=LISTS,
                 max_bytes=None if any_size else _MAX_LIST_BYTES,
@@ -205,6 +258,47 @@ class KustomerClient(VendorClient):
             if error.failure_type is FailureType.system_error:
                 raise ListRefusedError(refused) from None
             raise error from None
+
+    def resource(self, endpoint: str, params: Mapping[str, str]) -> ListPage:
+        """One resource as a page of one row, with what is included: `GET /v1/<endpoint>`.
+
+        Raises an AirbyteTracedException, which is a ListRefusedError if nothing explains the
+        refusal.
+        """
+        try:
+            return self.fetch("GET", endpoint, validate_resource, params=dict(params), bucket=LISTS)
+        except RefusedError as refused:
+            error = self.explain_error(refused)
+            if error.failure_type is FailureType.system_error:
+                raise ListRefusedError(refused) from None
+            raise error from None
+
+    def events(self, endpoint: str, query: EventQuery) -> list[Event]:
+        """A page of a log of events, `GET /v1/<endpoint>`, checked to lie in the window.
+
+        The window that is sent is a second wider on both sides, because Kustomer does not say
+        whether it counts the bounds in, and whether it cuts them to seconds. Raises an
+        AirbyteTracedException.
+        """
+        lower = max(EARLIEST, query.lower - _SECOND)
+        upper = min(LATEST, query.upper + _SECOND)
+        params = {
+            "count": str(query.count),
+            "filter[start]": format_instant(lower),
+            "filter[end]": format_instant(upper),
+        }
+        if query.before is not None:
+            params["before"] = query.before
+        try:
+            return self.fetch(
+                "GET",
+                endpoint,
+                partial(validate_events, lower - _SECOND, upper + _SECOND),
+                params=params,
+                bucket=LISTS,
+            )
+        except RefusedError as refused:
+            raise self.explain_error(refused) from None
 
     def page_token(self, endpoint: str, link: str) -> dict[str, str]:
         """The query of a link to the next page. Raises a system error if it leads elsewhere."""
@@ -341,7 +435,7 @@ def validate_search_page(subject: SearchSubject, query: Query, body: Any, heavy:
     if meta.get("timed_out") is True:
         msg = "the search timed out (meta.timed_out), so its rows may be incomplete"
         raise UnfinishedBodyError(msg)
-    name = camel_case(subject.cursor)
+    name = subject.cursor_path
     records = [
         Record(resource["id"], _timestamp(resource, name), resource) for resource in resources
     ]
@@ -363,11 +457,26 @@ def validate_search_page(subject: SearchSubject, query: Query, body: Any, heavy:
     )
 
 
-def _timestamp(resource: Resource, name: str) -> EpochMs:
+def _first_with_cursor(subject: SearchSubject, content: bytes) -> tuple[Record | None, bool]:
+    """The first record of a page that has the cursor, and whether the page shows all records."""
+    body = parse_body(content)
+    resources = _resources(body)
+    for resource in resources:
+        with contextlib.suppress(NotAsAskedError):
+            cursor = _timestamp(resource, subject.cursor_path)
+            return Record(resource["id"], cursor, resource), False
+    return None, not resources or _count(_part(body, "meta"), "total") == len(resources)
+
+
+def _timestamp(resource: Resource, path: str) -> EpochMs:
     try:
-        return parse_instant(resource["attributes"][name])
+        # The hot path: nearly all cursors stand right in the attributes.
+        value = resource["attributes"]
+        for name in (path,) if path in value else path.split("."):
+            value = value[name]
+        return parse_instant(value)
     except (KeyError, TypeError, ValueError, OverflowError):
-        msg = f"expected a timestamp under 'attributes.{name}' of every resource"
+        msg = f"expected a timestamp under 'attributes.{path}' of every resource"
         raise NotAsAskedError(msg) from None
 
 
@@ -418,15 +527,15 @@ def validate_list_page(
     check: Callable[[Resource], object] | None,
     content: bytes,
     *,
-    has_signed_links: bool = False,
+    signed_collection: str = "",
 ) -> ListPage:
     """A page of a list whose further parts, where they are there, have the expected shapes."""
     body = parse_body(content)
-    if has_signed_links:
-        _unsign(body)
-    resources = _resources(body)
     if is_deeper_than(MAX_LEVELS, body):
         raise BrokenBodyError(TOO_DEEP)
+    if signed_collection:
+        _unsign(body, signed_collection)
+    resources = _resources(body)
     meta, links = _part(body, "meta"), _part(body, "links")
     page = ListPage(
         resources,
@@ -434,6 +543,7 @@ def validate_list_page(
         _count(meta, "pageSize"),
         _next_link(links),
         "next" in links,
+        _included(body),
     )
     number, size = token.get("page", ""), token.get("pageSize", "")
     if page.total and not resources and number.isdigit() and size.isdigit():
@@ -447,8 +557,56 @@ def validate_list_page(
     return page
 
 
-def _unsign(body: Any) -> None:
-    """Take signed links out of the resources of a page, and give each its id.
+def validate_events(lower: EpochMs, upper: EpochMs, content: bytes) -> list[Event]:
+    """The events of a page. Raises BrokenBodyError unless all are within [lower, upper].
+
+    Kustomer's schema shows one event under `data`, its example a list of them.
+    """
+    body = parse_body(content)
+    if is_deeper_than(MAX_LEVELS, body):
+        raise BrokenBodyError(TOO_DEEP)
+    if isinstance(body, dict) and isinstance(body.get("data"), dict):
+        body["data"] = [body["data"]]
+    events = [
+        Event(resource["id"], _timestamp(resource, "createdAt"), resource)
+        for resource in _resources(body)
+    ]
+    for event in events:
+        if not lower <= event.created_at <= upper:
+            msg = (
+                f"expected events from {format_instant(lower)} to {format_instant(upper)}, got "
+                f"{event.id} of {format_instant(event.created_at)}"
+            )
+            raise BrokenBodyError(msg)
+    return events
+
+
+def validate_resource(content: bytes) -> ListPage:
+    """The one resource of an answer, and what is included. Raises BrokenBodyError."""
+    body = parse_body(content)
+    if not isinstance(body, dict) or not isinstance(body.get("data"), dict):
+        msg = "expected one resource under 'data'"
+        raise BrokenBodyError(msg)
+    if is_deeper_than(MAX_LEVELS, body):
+        raise BrokenBodyError(TOO_DEEP)
+    return ListPage(_resources({"data": [body["data"]]}), included=_included(body))
+
+
+def _included(body: Mapping[str, Any]) -> Sequence[Resource]:
+    """The resources under `included`. Kustomer's examples show a list of them, and one alone."""
+    included = body.get("included")
+    if included is None:
+        return ()
+    try:
+        return _resources({"data": [included] if isinstance(included, dict) else included})
+    except BrokenBodyError as error:
+        raise BrokenBodyError(str(error).replace("'data'", "'included'")) from None
+
+
+def _unsign(body: Any, collection: str) -> None:
+    """Take signed links out of the resources of a page, and give each its ID.
+
+    The ID is the end of the path of the resource, behind the name of the collection.
 
     Kustomer's example of attachments has no `id`, and a link to the file that anybody may use for
     ten minutes: GET /v1/conversations/{id}/attachments in its OpenAPI.
@@ -458,11 +616,40 @@ def _unsign(body: Any) -> None:
         if not isinstance(resource, dict):
             continue
         links = resource.pop("links", None)
-        own = links.get("self") if isinstance(links, dict) else None
-        if isinstance(own, str):
-            path = urlsplit(own).path
+        path = _path(links.get("self") if isinstance(links, dict) else None)
+        folder, _, ident = path.rpartition("/")
+        if ident and folder.endswith(f"/{collection}"):
             resource["links"] = {"self": path}
-            resource.setdefault("id", path.rstrip("/").rpartition("/")[2])
+            resource.setdefault("id", ident)
+        for name, value in resource.items():
+            resource[name] = _without_signatures(value)
+    ids = [one.get("id") for one in data or () if isinstance(one, dict)]
+    if isinstance(data, list) and len(set(map(str, ids))) < len(ids):
+        msg = "expected a link to each resource that ends in its ID; two have the same"
+        raise BrokenBodyError(msg)
+
+
+# The query of a link that anybody may use, by its parameters (Amazon S3 and CloudFront).
+_SIGNED = re.compile(r"\?\S*\b(X-Amz-Signature|Signature|X-Amz-Credential)=\S*")
+
+
+def _path(link: Any) -> str:
+    """The path of a link, without a slash at its end; empty if it is no link."""
+    try:
+        return urlsplit(link).path.rstrip("/") if isinstance(link, str) else ""
+    except ValueError:
+        return ""
+
+
+def _without_signatures(value: Any) -> Any:
+    """A value whose texts have no signed links. The page was checked not to be nested deeply."""
+    if isinstance(value, str):
+        return _SIGNED.sub("", value)
+    if isinstance(value, dict):
+        return {key: _without_signatures(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_signatures(item) for item in value]
+    return value
 
 
 def updated_at(resource: Resource) -> EpochMs | None:

@@ -1,4 +1,4 @@
-"""The present moment, by the earlier of two clocks: this machine's and Kustomer's."""
+"""The current time, by the earlier of two clocks: this machine's and Kustomer's."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from datetime import UTC, datetime
 from http_source.retry_after import http_date
 from source_kustomer.timeline import EpochMs, parse_instant
 
-# Clocks that are kept in time do not differ by so much.
+# Two synchronised clocks never differ by more than this.
 _WRONG_CLOCK: EpochMs = 10 * 60 * 1000
-# No clock that is looked after is so wrong. A sync that heeded it would leave out days.
+# A clock that is behind by more than this is not used: the sync would leave out days.
 _SENSELESS_CLOCK: EpochMs = 2 * 24 * 60 * 60 * 1000
 
 
 class VendorClock:
-    """The earlier of our clock and Kustomer's, as the `Date` headers of its answers tell it.
+    """The earlier of our clock and Kustomer's. Kustomer's time is in the `Date` header of answers.
 
-    If ours were ahead, a sync would claim to have read records that are not yet written.
+    With a fast clock, a state would claim that records were read which are not written yet.
     """
 
     def __init__(self) -> None:
@@ -26,29 +26,30 @@ class VendorClock:
         self._warned = False
 
     def observe(self, headers: Mapping[str, str]) -> None:
-        """Take note of an answer's `Date`."""
+        """Compare the `Date` header of an answer with our clock."""
         date = http_date(headers.get("Date", ""))
         if date is not None:
             self._behind = max(0, _local() - parse_instant(date.isoformat()))
 
     def is_senseless(self, start: EpochMs) -> bool:
-        """Whether it is days behind ours, and before the moment from which on is to be read."""
+        """Whether Kustomer's clock is days behind ours, and before the start of the read."""
         return self._behind > _SENSELESS_CLOCK and self.now() < start
 
     def forget(self) -> None:
-        """Go by our clock until the next answer."""
+        """Use our clock alone until the next answer."""
         self._behind = 0
 
     def now(self) -> EpochMs:
-        """The present moment, never later than either clock says."""
+        """The current time in epoch ms. It is not later than either clock."""
         return _local() - self._behind
 
     def warn_once(self, logger: logging.Logger) -> None:
-        """Say so where Kustomer's clock is so far behind ours that one of them must be wrong."""
+        """Warn if Kustomer's clock is so far behind ours that one of them must be wrong."""
         if self._behind > _WRONG_CLOCK and not self._warned:
             self._warned = True
             logger.warning(
-                "Kustomer's clock is %d minutes behind this machine's: reading no further than it.",
+                "Kustomer's clock is %d minutes behind this machine's. This sync reads only up to "
+                "Kustomer's time.",
                 self._behind // 60_000,
             )
 

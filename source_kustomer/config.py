@@ -1,4 +1,4 @@
-"""What the user fills in to read Kustomer; the spec is generated from this model."""
+"""The configuration of the Kustomer source. The spec is generated from this model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from http_source.config import ApiKey, ApiUrl, SourceConfig
 from source_kustomer.timeline import EARLIEST, EpochMs, parse_instant
 
-# One pod per region; https://developer.kustomer.com/api lists the three.
+# One host per region: https://developer.kustomer.com/api lists the three.
 _HOSTS = {
     "us": "https://api.kustomerapp.com",
     "eu": "https://api.prod2.kustomerapp.com",
@@ -19,7 +19,7 @@ _HOSTS = {
 
 
 class KustomerConfig(SourceConfig):
-    """`api_token` and `start_date` are spelled as the retired connector spelled them."""
+    """`api_token` and `start_date` have the same names as in the retired connector."""
 
     vendor_domain: ClassVar[str] = "kustomerapp.com"
 
@@ -136,7 +136,7 @@ class KustomerConfig(SourceConfig):
     @classmethod
     def _is_past(cls, value: str) -> str:
         if parse_instant(value) > parse_instant(datetime.now(tz=UTC).isoformat()):
-            msg = "lies in the future: nothing would ever be read"
+            msg = "is in the future: nothing would be read"
             raise ValueError(msg)
         return value
 
@@ -145,7 +145,7 @@ class KustomerConfig(SourceConfig):
     def _is_after_the_start(cls, value: str, fields: ValidationInfo) -> str:
         start = fields.data.get("start_date")
         if value and start and parse_instant(value) <= parse_instant(start):
-            msg = "is not after the start date: nothing would ever be read"
+            msg = "is not after the start date: nothing would be read"
             raise ValueError(msg)
         return value
 
@@ -156,7 +156,7 @@ class KustomerConfig(SourceConfig):
 
     @property
     def end(self) -> EpochMs | None:
-        """The end date, in epoch ms, which is not read any more; None if there is none."""
+        """The end date in epoch ms, or None. A record at the end date is not read."""
         return parse_instant(self.end_date) if self.end_date else None
 
     @property

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from http_source.context import SyncContext
 from http_source.rate_limiter import RateBudget
 from http_source.retry import Patience
 from source_kustomer.clock import VendorClock
 from source_kustomer.config import KustomerConfig
 
-# The two groups of requests that Kustomer limits apart from each other.
+# The two buckets. Kustomer limits each of them on its own.
 SEARCHES, LISTS = "search", "list"
 
 # "machine users (API keys) get 100 search requests per minute", apart from the organisation's
@@ -23,3 +25,5 @@ class KustomerContext(SyncContext[KustomerConfig]):
         budget = RateBudget(_DOCUMENTED_LIMITS, share=config.rate_limit_share / 100)
         super().__init__(config, budget=budget, patience=patience)
         self.clock = VendorClock()
+        # The streams that also read a list for other streams, by their names: see lists.py.
+        self.shared: dict[str, Any] = {}

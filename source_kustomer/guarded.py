@@ -1,94 +1,135 @@
 """The kind of stream that is searched by an attribute which Kustomer does not document.
 
-Some readers use such an attribute in production, but it may be refused or ignored one day. So it is
-proved on the first page of each read, and there is a list to fall back to, which is complete.
+Some readers use such an attribute in production, but Kustomer may refuse or ignore it one day. So
+the first page of each read must prove it. If it fails, the stream uses its fallback.
 """
 
 from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import replace
 from typing import ClassVar
 
 from airbyte_cdk.models import SyncMode
 
+from http_source.body import PageTooLargeError
 from http_source.errors import system_error
 from http_source.stream import RowBatch
 from source_kustomer.client import AttributeNotHeededError
 from source_kustomer.context import KustomerContext
 from source_kustomer.lists import IncrementalListStream
-from source_kustomer.paging import Query
+from source_kustomer.paging import Page, Query
 from source_kustomer.search import SearchStream
 
 
 class GuardedSearchStream(SearchStream, ABC):
-    """A search whose attribute is proved before a row is emitted.
+    """A search whose cursor attribute is proved before a row is emitted.
 
-    The first page proves it: every row lies in the window that was asked for, and they ascend. An
-    empty page proves nothing by itself, because a search that does not know the attribute may find
-    nothing. Then two more searches prove it: one that names no attribute shows some record, and one
-    with the attribute must find a record on the side of the window where that record lies.
+    The first page of each window proves the attribute if all its rows are in the requested window
+    and ascend. If all these pages are empty, they prove nothing, because a search that does not
+    know the attribute may find nothing. Then more requests are sent. A search without an attribute
+    returns any record. A search by the attribute must find a record on the side of the window where
+    that record is. If no search finds a record, the list must be empty too.
     """
 
     is_guarded = True
-    # Reads the same table whole. Without one, the stream fails if the attribute is not heeded.
-    fallback: ClassVar[type[IncrementalListStream] | None] = None
+    # The other way to read the table: as a complete list, or by another attribute. Without it, the
+    # stream fails if the search does not support the attribute.
+    fallback: ClassVar[type[IncrementalListStream | GuardedSearchStream] | None] = None
+    # A sentence for the log: which records a search by this attribute leaves out.
+    restriction: ClassVar[str] = ""
 
     def __init__(self, context: KustomerContext) -> None:
         super().__init__(context)
-        self._list = None if self.fallback is None else self.fallback(context)
+        self._fallback = None if self.fallback is None else self.fallback(context)
 
     def read_batches(self, sync_mode: SyncMode) -> Iterator[RowBatch]:
-        """The search's batches, or those of the list if the search cannot be relied on."""
+        """Yield the batches of the search, or of the fallback if the attribute is not proved."""
         try:
             self._prove(sync_mode)
         except AttributeNotHeededError as error:
             yield from self._fall_back(error, sync_mode)
             return
+        former = sorted(self._state.keys() & set(self.former_cursors))
+        if former and sync_mode is SyncMode.incremental:
+            self.logger.warning(
+                "Stream %s: the saved state counts %s, but this sync counts %s. So it reads from "
+                "the start date.",
+                self.name,
+                former[0],
+                self.cursor_attribute,
+            )
+        has_emitted = False
         try:
-            yield from super().read_batches(sync_mode)
+            for batch in super().read_batches(sync_mode):
+                has_emitted = True
+                yield batch
         except AttributeNotHeededError as error:
-            # Rows were emitted by then, so the list must wait for the next sync.
-            raise system_error(
-                f"Stream {self.name}: Kustomer's search heeded {self._attribute} at first, but not "
-                f"for all of its pages ({error}). The state stays at what was emitted."
-            ) from None
+            if has_emitted:
+                raise system_error(
+                    f"Stream {self.name}: Kustomer's search used {self.attribute} for the first "
+                    f"pages, but not for all pages ({error}). The state stays at what was emitted."
+                ) from None
+            yield from self._fall_back(error, sync_mode)
 
     @property
-    def _attribute(self) -> str:
+    def attribute(self) -> str:
+        """The name of the cursor in a search."""
         return f"{self.query_context}_{self.cursor_attribute}"
 
     def _fall_back(self, error: AttributeNotHeededError, sync_mode: SyncMode) -> Iterator[RowBatch]:
         self._prefetched = None
-        if self._list is None:
+        other = self._fallback
+        if other is None:
             raise system_error(
-                f"Stream {self.name}: Kustomer's search does not heed {self._attribute} ({error}), "
-                "and no list holds these records. The state stays."
+                f"Stream {self.name}: Kustomer's search does not support {self.attribute} "
+                f"({error}), and no list contains these records. The state stays."
             ) from None
+        if isinstance(other, GuardedSearchStream):
+            instead = f"{other.attribute} is used instead. {other.restriction}"
+        else:
+            instead = f"GET /v1/{other.endpoint} is read whole instead."
         self.logger.warning(
-            "Stream %s: Kustomer's search does not heed %s (%s). GET /v1/%s is read whole instead.",
+            "Stream %s: Kustomer's search does not support %s (%s). %s",
             self.name,
-            self._attribute,
+            self.attribute,
             error,
-            self._list.endpoint,
+            instead,
         )
-        self._list.state = self._state
-        yield from self._list.read_batches(sync_mode)
+        other.state = self._state
+        yield from other.read_batches(sync_mode)
 
     def _prove(self, sync_mode: SyncMode) -> None:
-        """Raise AttributeNotHeededError unless the search heeds the cursor attribute."""
+        """Raise AttributeNotHeededError if the search does not use the cursor attribute."""
         if self._prefetched is None:
             self.prefetch(sync_mode)
-        first = None if self._prefetched is None else self._prefetched.first_of_search()
-        if first is None:
-            return  # everything has been read already, so nothing is asked
-        query, future = first
-        page = future.result()
-        if page is not None and page.records:
-            return
+        firsts = [] if self._prefetched is None else self._prefetched.of_search()
+        # Each of these pages is checked, also if one before it shows records.
+        shown = [self._shows_records(query, page) for query, page in firsts]
+        if firsts and not any(shown):
+            self._prove_empty(firsts[-1][0])
+
+    def _shows_records(self, query: Query, first: Future[Page | None]) -> bool:
+        try:
+            page = first.result()
+        except PageTooLargeError:
+            page = self.client.search(self._subject, replace(query, size=1), archive=False)
+        return page is not None and bool(page.records)
+
+    def _prove_empty(self, query: Query) -> None:
+        """Raise AttributeNotHeededError unless other searches agree that this one finds nothing."""
         some = self.client.any_record(self._subject)
         if some is None:
-            return  # there is no record at all
+            everything = Query(0, None, size=1)
+            page = self.client.search(self._subject, everything, archive=False)
+            some = page.records[0] if page is not None and page.records else None
+        if some is None:
+            if isinstance(self._fallback, IncrementalListStream) and self._fallback.has_rows():
+                msg = f"it shows no record, but GET /v1/{self._fallback.endpoint} does"
+                raise AttributeNotHeededError(msg)
+            return
         if query.upper is not None and query.lower <= some.cursor < query.upper:
             raise AttributeNotHeededError(f"it shows no record of a window in which {some.id} lies")
         is_before = some.cursor < query.lower

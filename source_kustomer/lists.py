@@ -1,4 +1,4 @@
-"""The two kinds of stream that are plain lists: read whole by GET, along the `next` links."""
+"""The two kinds of stream that are plain lists. Each sync reads a list completely, page by page."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import ClassVar
+from urllib.parse import parse_qsl
 
 import requests
-from airbyte_cdk.models import SyncMode
+from airbyte_cdk.models import FailureType, SyncMode
+from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from http_source.body import PageTooLargeError
-from http_source.cdk import NO_CURSOR_STATE
 from http_source.columns import Row
 from http_source.errors import system_error, transient_error
 from http_source.retry import pause
@@ -27,34 +28,36 @@ from source_kustomer.client import (
 )
 from source_kustomer.context import KustomerContext
 from source_kustomer.state import Bookmark
-from source_kustomer.stream import PREFETCH_VALID_SECONDS, KustomerStream
+from source_kustomer.stream import PREFETCH_VALID_SECONDS, FullRefreshStream, KustomerStream
 from source_kustomer.timeline import INDEX_LAG, LATEST, EpochMs
 
-# How often a list is read again at most. Rows that move between pages are found that way.
+# A list is read again to find rows that moved between pages: at most this often.
 _MAX_ROUNDS = 10
-# If a list counts more rows than it shows, and so many rounds showed no new one, it shows no more.
+# A list may count more rows than it shows. After this many rounds without a new row, it fails.
 _CALM_ROUNDS = 3
 # How often an empty page is fetched again if it contradicts another page.
 _MAX_FETCHES_AGAIN = 2
-# When a list is read again, its pages are known, and so many are fetched at once.
+# When a list is read again, its pages are known. This many of them are fetched at once.
 _PAGES_AT_ONCE = 4
 
 PageToken = Mapping[str, str]
 
 
 class ListStream(KustomerStream, ABC):
-    """All records of a plain list, `GET /v1/<endpoint>`, which knows no filter.
+    """All records of a plain list, `GET /v1/<endpoint>`, which has no filters.
 
     https://developer.kustomer.com/docs/concepts/pagination
     """
 
     # The largest page of this endpoint: "most lists 100; users and teams 500" (same page).
     page_size: int = 100
+    # The query of each page without its number and size, such as `versions=all`.
+    params: ClassVar[str] = ""
     _prefetched: _Beginning | None = None
 
     def __init__(self, context: KustomerContext) -> None:
         super().__init__(context)
-        self._reader = self._make_reader({})
+        self._reader = self._make_reader(dict(parse_qsl(self.params)))
 
     def _make_reader(self, params: Mapping[str, str]) -> ListReader:
         return ListReader(
@@ -85,52 +88,85 @@ class ListStream(KustomerStream, ABC):
         return beginning
 
 
-class FullRefreshListStream(ListStream, ABC):
-    """A list whose rows tell no moment of change. Each sync reads it whole and emits every row."""
+class FullRefreshListStream(FullRefreshStream, ListStream, ABC):
+    """A list without `updated_at`. Each sync reads it completely and emits every row."""
 
-    # A list has no place at which a later sync could resume it.
-    is_resumable = False
-    # Further lists of the same endpoint, such as `{"status": "disabled"}`. Each row is emitted
-    # once. If `are_variants_needed` is false, some of them may be refused with 400: nobody has seen
-    # whether Kustomer knows the parameter.
+    # True if other streams of the same sync need the resources too. Then they are read once and
+    # kept until the sync ends.
+    is_shared: ClassVar[bool] = False
+    # More lists of the same endpoint, such as `{"status": "disabled"}`. Each row is emitted once.
+    # If `are_variants_needed` is false, some of them may be refused with 400: it is not verified
+    # that Kustomer knows the parameter.
     variants: ClassVar[Sequence[Mapping[str, str]]] = ()
     are_variants_needed: ClassVar[bool] = True
 
-    def read_batches(self, sync_mode: SyncMode) -> Iterator[RowBatch]:
-        """Every row once. The state says nothing, as the CDK's does for such streams."""
-        yield RowBatch(self._rows())
-        yield RowBatch((), dict(NO_CURSOR_STATE))
+    def __init__(self, context: KustomerContext) -> None:
+        super().__init__(context)
+        # The object that reads a shared list for all streams of this sync.
+        self._reads: FullRefreshListStream = (
+            context.shared.setdefault(self.name, self) if self.is_shared else self
+        )
+        self._walk: Walk | None = None
+
+    def prefetch(self, sync_mode: SyncMode) -> None:
+        """Fetch the first page now, unless another stream has fetched it."""
+        if self._reads is not self:
+            self._reads.prefetch(sync_mode)
+        elif self._walk is None and self._prefetched is None:
+            super().prefetch(sync_mode)
+
+    def walk(self) -> Walk:
+        """Return the complete list, which is read once in a sync. Only for a shared list."""
+        if self._reads is not self:
+            return self._reads.walk()
+        if self._walk is None:
+            resources = list(self._resources())
+            self._walk = Walk(resources, dict(self._reader.included))
+        return self._walk
 
     def _rows(self) -> Iterator[Row]:
+        for resource in self.walk().resources if self.is_shared else self._resources():
+            yield self.rows.make(resource)
+
+    def _resources(self) -> Iterator[Resource]:
         first = self._beginning().page
         reads = [self._reader.read(first)]
         reads += [self._make_reader(params).read() for params in self.variants]
         seen: set[str] = set()
-        refused: list[ListRefusedError] = []
+        refusals: list[ListRefusedError | None] = []
         for resources in reads:
+            refused: ListRefusedError | None = None
+            has_rows = False
             try:
                 for resource in resources:
+                    has_rows = True
                     if resource["id"] not in seen:
                         seen.add(resource["id"])
-                        yield self.rows.make(resource)
+                        yield resource
             except ListRefusedError as error:
-                if self.are_variants_needed or error.status != requests.codes.bad_request:
+                is_unknown = error.status == requests.codes.bad_request and not has_rows
+                if self.are_variants_needed or not is_unknown:
                     raise
-                refused.append(error)
-        if len(refused) == len(reads):
-            raise refused[0]
+                refused = error
+            refusals.append(refused)
+        # Without the whole list, each of its parts is needed.
+        if refusals[0] is None:
+            return
+        for refused in refusals[1:]:
+            if refused is not None:
+                raise refused
 
 
 class IncrementalListStream(ListStream, ABC):
-    """A list whose rows tell `updated_at`. Each sync reads it whole and emits what is new.
+    """A list with `updated_at`. Each sync reads it completely and emits the rows that are new.
 
-    A row that tells no `updated_at` is always emitted. Rows at or after the end date are not.
+    A row without an `updated_at` is always emitted. A row at or after the end date is not.
     """
 
     cursor_field = "updated_at"
 
     def read_batches(self, sync_mode: SyncMode) -> Iterator[RowBatch]:
-        """Rows at or after the state or start date, in the list's order. One state, at the end."""
+        """Yield rows at or after the state or start date, in the list's order, then one state."""
         lower, end = self._resume_point(sync_mode), self._config.end
         if end is not None and lower >= end:
             yield RowBatch((), Bookmark(lower).as_state())
@@ -138,15 +174,26 @@ class IncrementalListStream(ListStream, ABC):
         beginning = self._beginning()
         yield RowBatch(self._rows(beginning.page, lower))
         self._clock.warn_once(self.logger)
-        # A change since the first page was fetched belongs to the next sync, though this one may
-        # have seen it too. At that time Kustomer's clock may not have been known.
+        # A change after the first page was fetched belongs to the next sync, even if this sync has
+        # seen it. Kustomer's clock may not have been known then, so the start is corrected.
         elapsed = int((time.monotonic() - beginning.at) * 1000)
         began = min(beginning.now, self._clock.now() - elapsed)
         read_to = began - INDEX_LAG if end is None else min(began - INDEX_LAG, end)
         yield RowBatch((), Bookmark(max(read_to, lower)).as_state())
 
+    def has_rows(self) -> bool:
+        """Whether the list shows a row. False if Kustomer refuses the list, which tells nothing."""
+        try:
+            return bool(self._reader.fetch_first().resources)
+        except PageTooLargeError:
+            return True
+        except AirbyteTracedException as error:
+            if error.failure_type is FailureType.transient_error:
+                raise
+            return False
+
     def check(self, resource: Resource) -> None:
-        """Its `updated_at` must be a moment, or absent."""
+        """Raise BrokenBodyError if `updated_at` is present but not a timestamp."""
         updated_at(resource)
 
     def _rows(self, first: Future[ListPage], lower: EpochMs) -> Iterator[Row]:
@@ -158,8 +205,19 @@ class IncrementalListStream(ListStream, ABC):
 
 
 @dataclass(frozen=True)
+class Walk:
+    """A list that was read completely. `included` maps IDs to the included resources."""
+
+    resources: Sequence[Resource]
+    included: Mapping[str, Resource]
+
+
+@dataclass(frozen=True)
 class _Beginning:
-    """The first page of a read: when and at which moment it was fetched."""
+    """The first page of a read.
+
+    `at` is the monotonic time of its request. `now` is the moment that counted as now.
+    """
 
     at: float
     now: EpochMs
@@ -167,7 +225,7 @@ class _Beginning:
 
 
 class ListReader:
-    """Reads one list completely, although rows change page while it is read."""
+    """Reads one list completely, even if rows move between pages during the read."""
 
     def __init__(
         self,
@@ -181,26 +239,30 @@ class ListReader:
         has_signed_links: bool = False,
         pool: Executor | None = None,
     ) -> None:
-        """`stream` is for messages, `params` go with each request; for others see `list_page`.
+        """`stream` is used in messages. `params` is sent with each request.
 
-        Without a `pool`, one page is fetched after the other. A task of the pool must have none.
+        For `check` and `has_signed_links` see `KustomerClient.list_page`. Without a `pool`, pages
+        are fetched one after the other. A reader that runs in a task of the pool must not use the
+        pool itself.
         """
         self._stream = stream
         self._client = client
         self._endpoint = endpoint
-        # Rows to ask for: fewer than the largest page has if they are large.
+        # How many rows to request. Large rows make it smaller than the largest page.
         self._size = page_size
         self._params = dict(params or {})
         self._check = check
         self._has_signed_links = has_signed_links
         self._pool = pool
+        # The included resources of the pages so far, by their IDs.
+        self.included: dict[str, Resource] = {}
 
     def fetch_first(self) -> ListPage:
-        """The first page of the list. Raises PageTooLargeError."""
+        """Fetch the first page of the list. Raises PageTooLargeError."""
         return self.fetch_page(self._first_token())
 
     def fetch_page(self, token: PageToken) -> ListPage:
-        """A page of the list. One that is not there has no rows. Raises PageTooLargeError."""
+        """Fetch a page. A page that does not exist has no rows. Raises PageTooLargeError."""
         return self._fetch(token) or ListPage(())
 
     def _fetch_pages(self, tokens: Sequence[PageToken]) -> Iterator[ListPage]:
@@ -211,24 +273,27 @@ class ListReader:
             yield from self._pool.map(self.fetch_page, tokens[start : start + _PAGES_AT_ONCE])
 
     def _fetch(self, token: PageToken) -> ListPage | None:
-        # The vendor may have other sizes in its links, or heed none.
-        return self._client.list_page(
+        # The vendor may put another size into its links, or may ignore the size.
+        page = self._client.list_page(
             self._endpoint,
             token,
             any_size=self._size == 1,
             check=self._check,
             has_signed_links=self._has_signed_links,
         )
+        if page is not None:
+            self.included.update((one["id"], one) for one in page.included)
+        return page
 
     def _first_token(self) -> dict[str, str]:
         return {**self._params, "page": "1", "pageSize": str(self._size)}
 
     def read(self, first: Future[ListPage] | None = None) -> Iterator[Resource]:
-        """Every resource once. `first` is the first page, if it was fetched ahead.
+        """Yield every resource once. `first` is the first page, if it was prefetched.
 
-        A deleted row moves the rows behind it one place up. So a row may move from a page that is
-        still to come to a page that was read already. That is why the pages of a list, but for
-        its last, are read again until that shows nothing new. A count would not tell, because
+        A deleted row moves the rows after it up by one place. So a row may move from a page that is
+        not read yet to a page that was read already. That is why all pages of a list except the
+        last are read again until they show no new row. The count cannot replace this, because
         another row may have been created. While the vendor counts more rows than it has shown, all
         pages are read again. Raises a system error or a transient one if the list stays incomplete.
         """
@@ -237,13 +302,13 @@ class ListReader:
             try:
                 yield from self._read_rounds(first, seen)
             except PageTooLargeError:
-                # No body is too large for a page of one row, so this ends.
+                # A page of one row is never too large, so this ends.
                 self._size, first = max(1, self._size // 4), None
             else:
                 return
 
     def _read_rounds(self, first: Future[ListPage] | None, seen: set[str]) -> Iterator[Resource]:
-        """Read the list whole, and again until it is calm. Adds to `seen`."""
+        """Read the complete list again and again until it shows no new row. Adds to `seen`."""
         walk = _Walk()
         for token, page in self._read_pages(first):
             walk.add(token, page)
@@ -266,18 +331,19 @@ class ListReader:
                     "sync reads the list again."
                 )
         raise transient_error(
-            f"Stream {self._stream}: the list changed each of the {_MAX_ROUNDS} times that it was "
-            "read again, so that rows may be missing."
+            f"Stream {self._stream}: the list was read again {_MAX_ROUNDS} times and changed each "
+            "time, so rows may be missing."
         )
 
     def _read_pages(self, first: Future[ListPage] | None) -> Iterator[tuple[PageToken, ListPage]]:
-        """Each page with its token, to the end of the list.
+        """Yield each page with its token, to the end of the list.
 
-        The `next` links are followed. The next page number is tried if a link is missing, if it is
-        null behind a full page, or while the vendor counts more rows than it has shown. Then, and
-        behind an empty page, an empty page is the end. An empty page that was promised, or that
-        promises another, is fetched again first. Raises a system error if a page shows nothing but
-        rows of the pages before it, because then the vendor heeds no page number.
+        The `next` links are followed. The next page number is tried instead if a link is missing,
+        if it is null after a full page, or while the vendor counts more rows than it has shown. In
+        these cases, and after an empty page, an empty page is the end. An empty page is fetched
+        again first if a link promised rows for it, or if it links to another page. Raises a system
+        error if a page shows only rows of the pages before it, because then the vendor ignores page
+        numbers.
         """
         walked: set[str] = set()
         token = self._first_token()
@@ -301,11 +367,11 @@ class ListReader:
             ids = {resource["id"] for resource in page.resources}
             is_idle = ids <= walked
             if is_idle and not page.has_link and len(walked) < self._size_of(page):
-                return  # the list fits one page, tells no links, and heeds no page number
+                return  # the list fits on one page, has no links, and ignores page numbers
             if is_idle and ids and (was_idle or self._is_full(page)):
                 raise system_error(
                     f"Stream {self._stream}: page {len(followed)} of GET /v1/{self._endpoint} "
-                    "shows nothing but rows of the pages before it. Expected other rows or an end."
+                    "shows only rows of the pages before it. Expected other rows or an end."
                 )
             walked |= ids
             yield token, page
@@ -320,14 +386,14 @@ class ListReader:
         raise system_error(f"Stream {self._stream}: Kustomer repeated the next link to {token}.")
 
     def _token_behind(self, token: PageToken, page: ListPage, number: int) -> dict[str, str]:
-        """The token of the page behind the page with this number, by its link if it has one."""
+        """Return the token of the page after page `number`: from its link if it has one."""
         if page.link is None:
             return {**token, "page": str(number + 1)}
-        # A link may leave out what the list was asked for.
+        # A link may leave out the parameters of the request.
         return self._params | self._client.page_token(self._endpoint, page.link)
 
     def _fetch_again(self, token: PageToken, page: ListPage) -> ListPage:
-        """A page that came empty, though another page spoke of its rows, after a while."""
+        """Fetch an empty page again, after waits, because another page promised rows for it."""
         for attempt in range(1, _MAX_FETCHES_AGAIN + 1):
             pause(attempt)
             again = self.fetch_page(token)
@@ -343,7 +409,7 @@ class ListReader:
 
 
 class _Walk:
-    """What the pages of a list have told so far: their tokens, a count, and which came empty."""
+    """What the pages of a list said so far: their tokens, the count, and which were empty."""
 
     def __init__(self) -> None:
         self.tokens: list[PageToken] = []
@@ -351,12 +417,12 @@ class _Walk:
         self._empty: set[int] = set()
 
     def add(self, token: PageToken, page: ListPage) -> None:
-        """Take the next page."""
+        """Add the next page."""
         self.tokens.append(token)
         self.take(token, page)
 
     def take(self, token: PageToken, page: ListPage) -> None:
-        """Take what a page tells now."""
+        """Update the count and whether this page is empty."""
         self._total = self._total if page.total is None else page.total
         if page.resources:
             self._empty.discard(self.tokens.index(token))
@@ -364,12 +430,12 @@ class _Walk:
             self._empty.add(self.tokens.index(token))
 
     def lacks(self, seen: set[str]) -> str:
-        """Why rows must be missing, in a sentence; empty if none need be."""
+        """Return a sentence that says why rows must be missing, or "" if none must be."""
         if self._total is not None and self._total > len(seen):
             return f"Kustomer counts {self._total} rows, but shows {len(seen)} of them."
         shown = set(range(len(self.tokens))) - self._empty
         holes = sorted(index + 1 for index in self._empty if shown and index < max(shown))
-        return f"Page {holes[0]} came empty, though pages behind it have rows." if holes else ""
+        return f"Page {holes[0]} is empty, but pages after it have rows." if holes else ""
 
 
 def _unseen(page: ListPage, seen: set[str]) -> Iterator[Resource]:

@@ -1,14 +1,14 @@
-"""Reads a Kustomer search completely. Pure: it fetches pages through a function that it is given.
+"""Reads a Kustomer search completely. Pure: the caller passes the function that fetches pages.
 
-Search promises little. It serves one page at a time, ascending by the cursor attribute (such as
+A search guarantees little. It serves one page at a time, ascending by the cursor attribute (such as
 `updated_at`), at most 100 pages and 10,000 rows deep. Many records may share one cursor value, and
 their order may differ on every request. A record that changes moves to the end of the timeline.
 
-The reading relies on one thing alone, and every page is checked for it: a page is a gapless piece
-of the sorted result as it stood at one moment. So a page proves that every record strictly between
-its first and its last cursor value has been seen. A first page proves also everything before.
+The algorithm relies on one assumption, and checks every page for it: a page is a part of the sorted
+result without gaps, as the result was at one moment. So a page proves that every record strictly
+between its first and its last cursor value was seen. A first page also proves everything before.
 
-`docs/reading.md` draws the algorithm. The comments (A) to (E) here are its steps.
+`docs/reading.md` explains the algorithm. The comments (A) to (E) here mark its steps.
 """
 
 from __future__ import annotations
@@ -28,33 +28,33 @@ from source_kustomer.timeline import LATEST, EpochMs, format_instant, parse_inst
 PAGE_SIZE = 500
 # "There is a hard limit of 100 for the maximum number of pages": Kustomer's OpenAPI.
 MAX_PAGES = 100
-# Rows deep that a query can be read. AWS Glue's documentation says 10,000, whatever the page size.
+# The depth to which a query can be read. AWS Glue's documentation says 10,000 rows, for any page
+# size.
 MAX_ROWS = 10_000
-# Rows that a page fetched ahead shares with the page before it. They prove that the two pages are
-# adjacent, although records leave in between. If more records leave, or a tie lies at the border,
-# one more request is needed, nothing else. Each row of overlap costs a tenth of a page per 10,000
-# rows.
+# How many rows two neighbouring pages of step (B) share. They prove that the pages are adjacent,
+# even if records leave in between. If more records leave, or if a tie is at the border, one more
+# request is needed. Each row of overlap costs a tenth of a page per 10,000 rows.
 OVERLAP = 5
 # How often an empty page is fetched again if it contradicts an earlier page.
 _MAX_FETCHES_AGAIN = 3
-# Pages fetched ahead have at least this share of the first page's size.
+# The smallest page of step (B), as a share of the first page's size.
 _SMALLEST = 0.8
-# A group of ties is cut into parts that fill 70 % of a page on average. Parts differ in size, and
-# a part that is larger than a page must be cut again.
+# Ties are divided into parts that fill 70 % of a page on average. Parts differ in size, and a part
+# that is larger than a page must be divided again.
 _FILL = 0.7
-# Ties that no attribute parts are read by page number, in rounds, until the vendor's count is
-# reached. An order that is shuffled on every request needs about ten rounds for 10,000 rows (this
-# is the coupon collector's problem).
+# Ties that no attribute separates are read by page number, in rounds, until the vendor's count is
+# reached. If the order is shuffled on every request, 10,000 rows need about ten rounds (this is the
+# coupon collector's problem).
 MAX_ROUNDS = 40
-# If the count cannot be trusted, three rounds without a new row end the reading. Nine are needed if
-# rows came twice in them: such a round misses a given row with a chance of about one in e.
+# Without a reliable count, three rounds without a new row are enough. Nine are needed if a row came
+# twice in them: such a round misses a given row with a probability of about 1/e.
 _CLEAN_ROUND = 3
 _IDLE_ENOUGH = 9
 
 
-# Pages are asked for with as many rows as weigh this much. A heavier page costs memory and gains
-# nothing. 500 rows of 1.5 kB weigh two thirds of it, so only pages of unusual rows are smaller
-# (`make bench`, scenario large-rows). For weights see http_source/body.py.
+# Pages are requested with as many rows as weigh this much in memory. A heavier page costs memory
+# without a gain. 500 rows of 1.5 kB weigh two thirds of it, so only unusual rows make smaller pages
+# (`make bench`, scenario large-rows). For the weight see `weight` in http_source/body.py.
 PAGE_WEIGHT = 12 * 1024 * 1024
 
 
@@ -64,7 +64,7 @@ class UnreadableError(Exception):
 
 @dataclass(frozen=True)
 class Query:
-    """One search request: [lower, upper) of the cursor, narrowed by the tiebreak among ties."""
+    """One search request: [lower, upper) of the cursor. For ties also bounds of the tiebreak."""
 
     lower: EpochMs
     upper: EpochMs | None
@@ -75,29 +75,29 @@ class Query:
 
     @property
     def offset(self) -> int:
-        """Rows of the result that come before this page."""
+        """How many rows of the result come before this page."""
         return (self.page - 1) * self.size
 
 
 class Record(NamedTuple):
-    """One record as search returned it, with the value that orders it."""
+    """One record as the search returned it, with its cursor value."""
 
     id: str
     cursor: EpochMs
     resource: Mapping[str, Any]
 
     def instant(self, name: str) -> EpochMs | None:
-        """An attribute such as `createdAt`, if it has it. Raises ValueError or TypeError."""
+        """An attribute such as `createdAt`, or None. Raises ValueError or TypeError if broken."""
         value = self.resource["attributes"].get(name)
         return None if value is None else parse_instant(value)
 
 
 @dataclass(frozen=True)
 class Page:
-    """One answer, ascending by cursor. What it says of further rows is a hint, not a proof.
+    """One answer, ascending by cursor. What it says about further rows is a hint, not a proof.
 
-    `size` is the page size that the vendor says it granted. `weight` is what the page takes in
-    memory.
+    `size` is the page size that the vendor says it granted. `weight` is the estimated memory of the
+    page in bytes.
     """
 
     records: Sequence[Record]
@@ -109,7 +109,7 @@ class Page:
 
 @dataclass(frozen=True)
 class RecordBatch:
-    """Records to emit. When they are emitted, all records below `watermark` have been.
+    """Records to emit. After that, all records with a cursor below `watermark` are emitted.
 
     `left` is how many records come after them, by the vendor's last count.
     """
@@ -119,22 +119,22 @@ class RecordBatch:
     left: int | None = None
 
 
-# Yields the page of each query, in their order; None for a page that the vendor does not serve. It
-# may fetch further pages before they are asked for. It raises PageTooLargeError.
+# Yields the page of each query in order, or None for a page that the vendor does not serve. It may
+# prefetch pages. It raises PageTooLargeError.
 FetchPages = Callable[[Sequence[Query]], Iterator[Page | None]]
 
 
 @dataclass
 class _Position:
-    """How far a read has come: all below `at` is emitted, and of `at` the records in `seen`."""
+    """How far a window was read: all below `at` is emitted, and of the records at `at`, `seen`."""
 
     at: EpochMs
     seen: set[str]
-    # How many more records the vendor has counted behind the last page.
+    # How many records come after the last page, by the vendor's count.
     left: int = 0
 
     def take(self, records: Sequence[Record]) -> list[Record]:
-        """The records not emitted before; the position moves to the last one."""
+        """Return the records that were not emitted before. The position moves to the last one."""
         fresh = [
             record
             for record in records
@@ -148,21 +148,21 @@ class _Position:
         return fresh
 
     def pass_to(self, instant: EpochMs) -> None:
-        """All below `instant` is emitted."""
+        """Note that all records below `instant` are emitted."""
         if instant > self.at:
             self.at, self.seen, self.left = instant, set(), 0
 
 
 @dataclass
 class _Found:
-    """The records that rounds have shown, beside the vendor's count; anew whenever that changes."""
+    """The IDs that rounds have shown, and the vendor's count. A new count clears the IDs."""
 
     ids: set[str] = field(default_factory=set)
     total: int | None = None
     changes: int = 0
 
     def add(self, ids: Sequence[str], total: int | None) -> None:
-        """Take a page's records and its count."""
+        """Add a page's records and its count."""
         if total != self.total:
             self.total, self.ids = total, set()
             self.changes += 1
@@ -175,7 +175,7 @@ class _Found:
 
 
 class _Round(NamedTuple):
-    """What one reading of all pages of a query told."""
+    """What one round showed: all pages of a query, read once."""
 
     rows: Sequence[str]
     last: int
@@ -186,7 +186,7 @@ class _Round(NamedTuple):
 
 
 class SearchPaginator:
-    """Reads ranges of one search. It remembers what page sizes and depths that search grants."""
+    """Reads windows of one search. It remembers which page sizes and depths the search grants."""
 
     def __init__(
         self,
@@ -197,26 +197,27 @@ class SearchPaginator:
         overlap: int = OVERLAP,
         max_rows: int = MAX_ROWS,
     ) -> None:
-        """`cursor` orders the records, and `tiebreak` parts those that share a cursor value."""
+        """`cursor` orders the records. `tiebreak` separates records with the same cursor value."""
         self._fetch = fetch_pages
         self._cursor = cursor
         self._tiebreak = tiebreak
         self._overlap = overlap
         self._max_rows = max_rows
         self._max_pages = MAX_PAGES
-        # The longest page seen: the vendor may grant fewer rows than it is asked for.
+        # The longest page so far. The vendor may grant fewer rows than requested.
         self._granted = 0
-        # Rows to ask for, so that a page has some megabytes at most.
+        # How many rows to request, so that a page has at most some megabytes.
         self._size = PAGE_SIZE
 
     def read(self, lower: EpochMs, upper: EpochMs | None, *, ahead: bool) -> Iterator[RecordBatch]:
-        """Every record with a cursor in [lower, upper), ascending. Without `upper`: to the end.
+        """Yield every record with a cursor in [lower, upper), ascending. No `upper` means no end.
 
         With `ahead`, several pages are fetched at once. Raises UnreadableError.
         """
         position = _Position(lower, set())
         while position.at <= LATEST and (upper is None or position.at < upper):
-            # (A) From where we are: the page proves everything up to its last timestamp.
+            # (A) The page from the current position. It proves all records before its last
+            # timestamp.
             query, page = self._fetch_first(Query(position.at, upper))
             if not page.records:
                 query, page = self._fetch_again(query, page, position)
@@ -230,7 +231,7 @@ class SearchPaginator:
             yield RecordBatch(fresh, position.at, left)
             del fresh
             if position.at == started_at:
-                # (C) One instant fills the page, or the page shows nothing behind it.
+                # (C) One timestamp fills the page, or the page shows nothing after it.
                 del page
                 for records in self._read_instant(position.at):
                     yield RecordBatch(position.take(records), position.at)
@@ -238,17 +239,17 @@ class SearchPaginator:
                 yield RecordBatch([], position.at)
             elif ahead:
                 behind = self._queries_ahead(query, page)
-                del page  # it has some megabytes, which the reading ahead does not need
+                del page  # free some megabytes, because step (B) does not need them
                 if (yield from self._read_ahead(position, query, behind)):
                     return
 
     def _read_ahead(
         self, position: _Position, query: Query, behind: Sequence[Query]
     ) -> Generator[RecordBatch, None, bool]:
-        """(B) The pages behind a first page, fetched by number, several at once.
+        """(B) Read the pages after a first page by number, several at once.
 
         Page numbers only find the rows. Cursor values prove that no row is missing. Returns True if
-        the end was read.
+        the end of the window was read.
         """
         answers = self._fetch(behind)
         for ahead in behind:
@@ -265,7 +266,7 @@ class SearchPaginator:
             self._learn_from(answer)
             first = answer.records[0].cursor
             if first >= position.at:
-                # Not adjacent to what has been read: records left, or ties lie at the border.
+                # The page is not proved to be adjacent: records left, or a tie is at the border.
                 yield from self._read_between(position, first + 1)
             yield RecordBatch(position.take(answer.records), position.at)
             if answer.total is not None:
@@ -278,11 +279,11 @@ class SearchPaginator:
         return False
 
     def _fetch_again(self, query: Query, page: Page, position: _Position) -> tuple[Query, Page]:
-        """Fetch a page again that shows nothing, not even the records that were just seen there.
+        """Fetch an empty page again if it should show at least the records that were just seen.
 
-        Those may all have changed meanwhile. But if the vendor counted more records behind them,
-        all of these would have changed too, which is not plausible. Raises UnreadableError if the
-        page stays empty.
+        All of these records may have changed meanwhile. But if the vendor counted more records
+        after them, those would all have changed too, which is not plausible. Raises UnreadableError
+        if the page stays empty.
         """
         for _ in range(_MAX_FETCHES_AGAIN):
             if page.records or not (position.seen and position.left):
@@ -299,10 +300,10 @@ class SearchPaginator:
             yield RecordBatch(fresh, position.at)
 
     def _queries_ahead(self, query: Query, page: Page) -> list[Query]:
-        """Pages 2, 3, ... of a query whose first page is `page`. Each overlaps the one before it.
+        """Return pages 2, 3, ... of a query whose first page is `page`. Neighbouring pages overlap.
 
-        A page number only reaches multiples of the page size. So each page is a little smaller
-        than the one before it. Then it starts at least `overlap` rows before that one's end.
+        A page number only reaches multiples of the page size. So each page is a little smaller than
+        the one before it. Then it starts at least `overlap` rows before the end of that page.
         """
         queries: list[Query] = []
         rows = end = len(page.records)
@@ -313,7 +314,7 @@ class SearchPaginator:
             number = len(queries) + 2
             size = (end - self._overlap) // (number - 1)
             end = number * size
-            # The overlap would take much of a small page, so the reading starts a new query.
+            # The overlap would take much of a small page, so step (A) starts a new query instead.
             if size <= 2 * self._overlap or size < _SMALLEST * rows or end > self._max_rows:
                 break
             queries.append(replace(query, page=number, size=size))
@@ -325,7 +326,7 @@ class SearchPaginator:
     def _ends(self, page: Page, query: Query) -> bool:
         """(D) Whether the page is the last one. Everything that the vendor says must agree.
 
-        Raises UnreadableError if a first page is empty although the vendor speaks of rows.
+        Raises UnreadableError if a first page is empty although the vendor counts or links to rows.
         """
         rows = len(page.records)
         end = query.offset + rows
@@ -333,7 +334,7 @@ class SearchPaginator:
             if page.total or (page.promises_more and self._has_rows_behind(query, page)):
                 raise self._withheld(query, page.total)
             return True
-        # The largest count that the vendor tells may stand for any larger one.
+        # The vendor may cap its count, so a count at this depth proves nothing.
         if page.total != end or end >= self._max_rows:
             return False
         if rows >= min(query.size, page.size or query.size):
@@ -341,17 +342,17 @@ class SearchPaginator:
         return not page.promises_more or not self._has_rows_behind(query, page)
 
     def _has_rows_behind(self, query: Query, page: Page) -> bool:
-        # A first page may have been cut short, so the next one starts behind the rows it shows.
+        # The vendor may have cut the first page short, so the next one starts after its rows.
         rows = len(page.records) if query.page == 1 else 0
         size = rows or query.size
         behind = next(self._fetch([replace(query, page=query.page + 1, size=size)]))
         return behind is not None and bool(behind.records)
 
     def _read_instant(self, instant: EpochMs) -> Iterator[Sequence[Record]]:
-        """(C) All records of one instant that fills a page.
+        """(C) Yield all records of a timestamp that fills a page.
 
         Records without a tiebreak value are in no part. If the vendor counts more records than the
-        parts held, those are read by page number.
+        parts contained, all records are read by page number too.
         """
         query, page = self._fetch_first(Query(instant, instant + 1))
         found = {record.id for record in page.records}
@@ -367,10 +368,10 @@ class SearchPaginator:
                 yield from self._read_by_number(query)
 
     def _read_parts(self, query: Query, page: Page) -> Iterator[Sequence[Record]]:
-        """(C) All records of a query within one instant, of which `page` holds some.
+        """(C) Yield all records of a query for one timestamp. `page` contains some of them.
 
-        The query is cut by the tiebreak until each part fits a page. That is exact in any order,
-        and while records leave, because each part is one whole answer.
+        The query is divided by the tiebreak until each part fits a page. This is exact for any
+        order, and even if records leave, because each part is one complete answer.
         """
         parts = self._cut(query, page)
         if not parts:
@@ -382,7 +383,7 @@ class SearchPaginator:
                 yield from self._read_parts(part, answer)
 
     def _fetch_each(self, queries: Sequence[Query]) -> Iterator[tuple[Query, Page]]:
-        """Every query with its page, in order. Pages that are too large are fetched smaller."""
+        """Yield each query with its page, in order. A page that is too large is fetched smaller."""
         left = deque(queries)
         while left:
             try:
@@ -395,12 +396,12 @@ class SearchPaginator:
                 left = deque(replace(query, size=min(query.size, self._size)) for query in left)
 
     def _is_whole(self, query: Query, page: Page) -> bool:
-        """Whether the page holds all records of the query.
+        """Whether the page contains all records of the query.
 
-        It must be short, and the count and the link must agree. If they do not tell, a page that
-        was cut short looks the same. Then two more pages are fetched: nothing may follow the page,
-        and afterwards it must show the same records. So none of them left meanwhile, which would
-        have let another one move up unseen.
+        The page must be short, and the count and the link must agree. Without these, a page that
+        the vendor cut short looks the same. Then two more pages are fetched: nothing may follow the
+        page, and afterwards it must show the same records. If one of them had left meanwhile,
+        another record could have moved up without being seen.
         """
         rows = len(page.records)
         if self._is_full(query, page) or (page.total is not None and page.total > rows):
@@ -413,31 +414,31 @@ class SearchPaginator:
         return {record.id for record in again.records} == {record.id for record in page.records}
 
     def _read_by_number(self, query: Query) -> Iterator[Sequence[Record]]:
-        """(E) Records that no attribute parts: all pages by number, again and again, in rounds.
+        """(E) Yield records that no attribute separates. All pages are read by number, in rounds.
 
-        They are all read when as many distinct records were seen as the vendor counts. If the count
-        changes, the counting starts anew. If the vendor tells no count, or too low a one, they are
-        all read when further rounds show no new record. Raises UnreadableError if the vendor counts
-        more than it shows, or if the records lie deeper than a search can be read.
+        The records are complete when the number of different ones equals the vendor's count. If the
+        count changes, counting starts again. If the count is missing or too low, the records are
+        complete when further rounds show no new one. Raises UnreadableError if the vendor counts
+        more than it shows, or if the records are deeper than a search can be read.
         """
         found = _Found()
         idle = 0
         for _ in range(MAX_ROUNDS):
             round_ = yield from self._read_round(query, found)
-            # At this depth, the count may be the largest that the vendor tells.
+            # At this depth, the vendor may have capped the count.
             if len(found.ids) == found.total and not (
                 round_.is_too_deep and found.total >= self._max_rows
             ):
                 return
             if round_.shortest < query.size:
-                # The vendor cut a page short. The rows that it cut off have numbers, as if it had
-                # shown them. Smaller pages are not cut.
+                # The vendor cut a page short. The page numbers count the rows that it cut off too.
+                # Smaller pages are not cut.
                 query = replace(query, size=round_.shortest)
                 continue
             if round_.has_news:
                 idle = 0
                 continue
-            # The order of a round that shows a row twice was shuffled. Such a round proves less.
+            # If a round shows a row twice, the order was shuffled. Such a round proves less.
             idle += _CLEAN_ROUND if round_.shows_each_once else 1
             if round_.is_too_deep and idle >= _CLEAN_ROUND:
                 break
@@ -446,12 +447,12 @@ class SearchPaginator:
                     break
                 if query.size == 1 or not self._shows_more(query, round_.rows):
                     return
-                # The last page was cut short too.
+                # The vendor cut the last page short too.
                 query, idle = replace(query, size=min(query.size - 1, round_.last)), 0
         raise self._unreadable(query, found.total, len(found.ids))
 
     def _read_round(self, query: Query, found: _Found) -> Generator[Sequence[Record], None, _Round]:
-        """All pages of a query, by number, once."""
+        """Yield all pages of a query by number, once each."""
         known, changes = len(found.ids), found.changes
         rows: list[str] = []
         shortest, last = query.size, 1
@@ -482,9 +483,9 @@ class SearchPaginator:
         )
 
     def _shows_more(self, query: Query, rows: Sequence[str]) -> bool:
-        """Whether there are more rows behind the last page of a round. It may have been cut short.
+        """Whether more rows follow the last page of a round, which may have been cut short.
 
-        A page starts at a multiple of its size. So the size is chosen such that a page starts where
+        A page starts at a multiple of its size. So the size is chosen so that a page starts where
         the round ended, or a little before.
         """
         number = len(rows)
@@ -492,13 +493,13 @@ class SearchPaginator:
         if not rows:
             return False
         if not sizes:
-            return True  # no page starts there, so this cannot be known: the rounds fail in the end
+            return True  # no page starts there, so nobody can know. The rounds fail in the end
         size = min(sizes, key=lambda size: (number % size, size))
         page = next(self._fetch([replace(query, page=number // size + 1, size=size)]))
         return page is not None and not {record.id for record in page.records} <= set(rows)
 
     def _fetch_numbered(self, query: Query, number: int) -> tuple[Query, Page | None]:
-        """A page by its number, and the query with the size that it was fetched with."""
+        """Fetch a page by its number. Returns the query with its actual size, and the page."""
         while True:
             try:
                 return query, next(self._fetch([replace(query, page=number)]))
@@ -506,7 +507,7 @@ class SearchPaginator:
                 self._shrink_pages(query)
                 query = replace(query, size=self._size)
                 if number > 1:
-                    # The pages before it had another size. The next round reads what lies between.
+                    # The pages before it had another size. The next round reads the rows between.
                     return query, Page([], None, None, promises_more=True)
 
     def _unreadable(self, query: Query, total: int | None, seen: int) -> UnreadableError:
@@ -516,7 +517,7 @@ class SearchPaginator:
         msg = (
             f"{total or 'Many'} records share {shared}; {seen} of them could be read. Kustomer "
             f"serves at most {self._max_rows} rows and {MAX_PAGES} pages of a search, and no "
-            "narrower search tells them apart."
+            "narrower search separates them."
         )
         return UnreadableError(msg)
 
@@ -529,12 +530,12 @@ class SearchPaginator:
         counted = f"counts {total} records" if total else "links to more records"
         msg = (
             f"Kustomer {counted} with {self._cursor} from {format_instant(query.lower)} on, but "
-            "shows none of them. The state stays, so that the next sync asks for them again."
+            "shows none of them. The state stays, so that the next sync requests them again."
         )
         return UnreadableError(msg)
 
     def _fetch_first(self, query: Query) -> tuple[Query, Page]:
-        """The page of a query, and the query with the size that it was fetched with."""
+        """Fetch the page of a query. Returns the query with its actual size, and the page."""
         while True:
             query = replace(query, size=min(query.size, self._size))
             try:
@@ -555,7 +556,7 @@ class SearchPaginator:
             self._size = min(room, 2 * self._size, PAGE_SIZE)
 
     def _shrink_pages(self, query: Query) -> None:
-        # No body is too large for a page of one row, so this ends.
+        # A page of one row is never too large, so this ends.
         self._size = max(1, min(self._size, query.size) // 4)
 
     @property
@@ -563,11 +564,11 @@ class SearchPaginator:
         return self._tiebreak != self._cursor
 
     def _cut(self, query: Query, page: Page) -> list[Query]:
-        """The query cut by the tiebreak into parts that should each fit a page.
+        """Divide a query by the tiebreak into parts that should each fit a page.
 
-        Returns [] if nothing cuts it. If the page's records ascend by the tiebreak, the page tells
-        nothing of the records behind it, so it is cut off as a whole. Otherwise it is a sample of
-        all of them.
+        Returns [] if nothing divides it. If the page's records ascend by the tiebreak, the page
+        says nothing about the records after it. Then the only cut is at its last value. Otherwise
+        the page is taken as a sample of all records.
         """
         if not self._has_tiebreak:
             return []
@@ -578,7 +579,7 @@ class SearchPaginator:
         if is_one or not known or len(known) < len(values):
             return []
         if known[0] == known[-1]:
-            # The page shows one value alone. The others lie around it.
+            # The page shows only one value. The other values are below or above it.
             cuts = [edge for edge in (known[0], known[0] + 1) if edge != query.tiebreak_from]
             cuts = [edge for edge in cuts if edge != query.tiebreak_to]
         elif values == known:

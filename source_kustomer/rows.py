@@ -1,4 +1,4 @@
-"""One JSON:API resource in, one flat snake_case row out. Pure."""
+"""Converts a JSON:API resource to a flat snake_case row. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from http_source.errors import system_error
 
 Row = dict[str, Any]
 
-# Where a capitalised word begins, and where a run of small letters or digits ends.
+# The start of a capitalised word, and the end of a run of small letters or digits.
 _WORD = re.compile("(.)([A-Z][a-z]+)")
 _HUMP = re.compile("([a-z0-9])([A-Z])")
 
@@ -21,18 +21,18 @@ _RELATIONSHIP_COLUMNS = {"sla": "sla_data"}
 
 
 def snake_case(name: str) -> str:
-    """`firstName` -> `first_name`, as the retired connector spelled it: it touches nothing else."""
+    """`firstName` -> `first_name`, as in the retired connector. Other characters stay."""
     return _HUMP.sub(r"\1_\2", _WORD.sub(r"\1_\2", name)).lower()
 
 
 def camel_case(attribute: str) -> str:
-    """`updated_at` -> `updatedAt`: searches spell attributes one way, resources the other."""
+    """`updated_at` -> `updatedAt`. Searches use snake_case, and resources use camelCase."""
     first, *rest = attribute.split("_")
     return first + "".join(word.capitalize() for word in rest)
 
 
 class _Names(dict[str, str]):
-    """The snake_case names of the keys seen, bounded: users and channels choose some of them."""
+    """A cache of snake_case names. It has a limit, because users and channels choose some keys."""
 
     def __missing__(self, key: str) -> str:
         if len(self) >= _MOST_NAMES:
@@ -46,18 +46,21 @@ _names = _Names()
 
 
 def flatten(resource: Mapping[str, Any]) -> Row:
-    """A resource `{type, id, attributes, relationships, links}` as a flat row.
+    """Convert a resource `{type, id, attributes, relationships, links}` to a flat row.
 
-    Attributes are lifted to the top, and of each relationship its `data`, under its name. Every
-    key at every depth is in snake_case; where two keys would collide, both keep their spelling.
-    What identifies keeps its name: an attribute named like a relationship (kobjects have a `queue`
-    of either kind), or like `id`, `type` or `links`, moves to `attribute_<name>`, and a
-    relationship named like one of those three to `relationship_<name>`.
+    Each attribute becomes a column. Each relationship becomes a column with its `data`. Every key
+    at every depth is in snake_case. If two keys of one object would get the same name, both keep
+    their spelling.
+
+    If two columns would get the same name, `id`, `type`, `links` and the cursors win over
+    relationships, and all of these win over other attributes. The other value moves to
+    `relationship_<name>` or `attribute_<name>`. For example, kobjects have a `queue` of both kinds.
+
     Shapes: https://developer.kustomer.com/api. Raises RecursionError if nested too deeply.
     """
     row = _snake_cased(resource["attributes"])
     for name, column in _CURSORS.items():
-        if name in row:  # an attribute of its column's name is there too
+        if name in row:  # an attribute that is named like the column exists too
             row[f"attribute_{column}"] = row[column]
             row[column] = row.pop(name)
     for name, value in resource.items():
@@ -73,18 +76,18 @@ def flatten(resource: Mapping[str, Any]) -> Row:
 
 
 class RowMaker:
-    """Makes rows of one stream's resources: flat, and fitted to the columns of its schema."""
+    """Converts the resources of one stream to flat rows that fit the columns of its schema."""
 
     def __init__(self, stream: str, columns: Columns, klass_column: str | None = None) -> None:
-        """`stream` is for messages. `klass_column` gets the name of a custom object's klass."""
+        """`stream` is used in messages. `klass_column` gets the klass name of a custom object."""
         self._stream = stream
         self._columns = columns
         self._klass_column = klass_column
 
     def make(self, resource: Mapping[str, Any], added: Row | None = None) -> Row:
-        """The row of a resource. Raises a system error if its values are nested too deeply.
+        """Convert a resource to a row. Raises a system error if it is nested too deeply.
 
-        `added` are further columns. They replace attributes of the same name.
+        `added` contains more columns. They replace attributes of the same name.
         """
         try:
             row = flatten(resource)
@@ -100,12 +103,16 @@ class RowMaker:
                 f"Stream {self._stream}: record {resource['id']}: {TOO_DEEP}."
             ) from None
 
+    def make_plain(self, values: Mapping[str, Any], added: Row) -> Row:
+        """Convert an object that is not a resource. `added` replaces values of the same name."""
+        return self._columns.fit(_snake_cased(dict(values)) | added)
 
-# What streams are ordered by keeps its name as well.
+
+# Cursor attributes keep their names too.
 _CURSORS = {"updatedAt": "updated_at", "createdAt": "created_at"}
 _OWN = frozenset({"id", "type", "links", *_CURSORS.values()})
 _LIFTED = frozenset({"attributes", "relationships"})
-# These only say where else to look.
+# These keys only say where to find the related record.
 _POINTERS = frozenset({"data", "links", "link"})
 
 
@@ -136,18 +143,18 @@ def _related(relationships: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield column, _value(data)
 
 
-# Data and links.
+# The usual keys of a relationship: `data` and `links`.
 _USUAL = 2
 
 
-# JSON knows no subclasses, so the type itself decides.
+# JSON values have no subclasses, so an exact type check is enough.
 _NESTED = frozenset({dict, list})
 _REFERENCE_KEYS = 2
 
 
 def _snake_cased(value: dict[str, Any]) -> Row:
-    # The hot path, about fifty values a row: no call for a scalar or a name seen before, and none
-    # at all for a reference, which needs no change.
+    # Hot path, about fifty values a row. A scalar and a cached name need no call. A reference
+    # (`{id, type}`) needs no change.
     if (
         len(value) == _REFERENCE_KEYS
         and type(value.get("id")) is str

@@ -1,7 +1,7 @@
-"""Reads the seam: the part of the timeline where search and archive may both hold a record. Pure.
+"""Reads the seam: the window in which search and archive may both contain a record. Pure.
 
-Around the two-year horizon a record can pass from the search to the archive while it is read. So
-each stretch is read from the search first, and then from the archive. A record that passes in
+Around the two-year horizon, a record can pass from the search to the archive during a read. So each
+part of the seam is read from the search first, and then from the archive. A record that passes in
 between is seen twice and emitted once. In the other order it could be missed.
 """
 
@@ -18,9 +18,9 @@ from source_kustomer.timeline import EpochMs, Window
 def read_seam(
     search: SearchPaginator, archive: SearchPaginator, window: Window
 ) -> Iterator[RecordBatch]:
-    """The records of both, ascending, each once. Raises UnreadableError.
+    """Yield the records of search and archive, ascending, each once. Raises UnreadableError.
 
-    A stretch ends at the watermark of the search, and the archive is read exactly up to there.
+    A part ends at the watermark of a search batch. The archive is read exactly up to there.
     """
     read_to = window.lower
     seen: set[str] = set()

@@ -1,4 +1,4 @@
-"""The kind of stream that is searched: windows of its cursor, pages ahead, emitted in order."""
+"""The kind of stream that is read by searches, window by window, in order of its cursor."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from airbyte_cdk.models import SyncMode
 from http_source.columns import Row
 from http_source.errors import system_error, transient_error
 from http_source.stream import RowBatch
-from source_kustomer.client import KustomerClient, SearchSubject
+from source_kustomer.client import KustomerClient, Resource, SearchSubject
 from source_kustomer.context import KustomerContext
 from source_kustomer.paging import (
     PAGE_WEIGHT,
@@ -28,56 +28,65 @@ from source_kustomer.paging import (
     SearchPaginator,
     UnreadableError,
 )
+from source_kustomer.rows import camel_case
 from source_kustomer.seam import read_seam
 from source_kustomer.state import Bookmark
 from source_kustomer.stream import PREFETCH_VALID_SECONDS, KustomerStream
 from source_kustomer.timeline import HORIZON, INDEX_LAG, EpochMs, Window, format_instant, windows
 
-# What a row is taken to weigh before the first is seen: rows of 1.5 to 2 kB weigh 14 to 18 kB.
+# The assumed weight of a row before the first one is seen: rows of 1.5 to 2 kB weigh 14 to 18 kB.
 _USUAL_ROW_WEIGHT = 15_000.0
-# A `Date` header is cut to whole seconds and a request takes some: less is no difference.
+# A smaller difference of clocks is ignored: a `Date` header has whole seconds, and requests take
+# time.
 _CLOCK_PRECISION: EpochMs = 5 * 1000
-# How often a read begins anew because Kustomer's clock turns out to be behind.
+# How often a read may begin, if Kustomer's clock turns out to be behind each time.
 _MAX_BEGINNINGS = 5
-# Pages of a stream that are under way or wait to be emitted. Six of 500 rows keep one core busy at
-# 150 ms of latency, and at 100 searches a minute up to 3.6 s ...
+# How many pages of a stream may be under way or wait to be emitted. Six of 500 rows keep one core
+# busy at 150 ms of latency, and at 100 searches a minute up to 3.6 s ...
 _PAGES_AHEAD = 6
-# ... and together they weigh so much at most (`make bench`, scenario large-rows).
+# ... and this is their maximum total weight in bytes (`make bench`, scenario large-rows).
 _WEIGHT_AHEAD = 5 * PAGE_WEIGHT
 
 
 class SearchStream(KustomerStream, ABC):
-    """Records found by `POST /v1/customers/search`, read exactly and in order of their cursor.
+    """Records found by `POST /v1/customers/search`, read completely and in order of their cursor.
 
-    https://developer.kustomer.com/docs/concepts/search. timeline.py says which windows are read
-    from which search, paging.py how one window is read completely.
+    https://developer.kustomer.com/docs/concepts/search. timeline.py decides which windows are read
+    from which search. paging.py reads one window completely.
     """
 
     endpoint = "customers/search"
     role = "org.permission.search.create (or org.user.search.read)"
 
-    # What kind of record the search is about.
+    # The kind of record that the search returns.
     query_context: ClassVar[str]
     # The attribute that orders the records, bounds the searches, and is the cursor of the stream.
     cursor_attribute: ClassVar[str] = "updated_at"
-    # The attribute that parts records with one cursor value. It must never change, for a record
-    # that moves between two parts could be missed. If it is the cursor itself, nothing parts them.
+    # The path of the cursor in the attributes of a record, if it is not the cursor's own name.
+    cursor_path: ClassVar[str | None] = None
+    # The attribute that separates records with the same cursor value. It must never change, because
+    # a record that moves between two parts could be missed. If it is the cursor itself, there is no
+    # tiebreak.
     tiebreak_attribute: ClassVar[str] = "created_at"
-    # Whether the archive search knows this kind of record (all but notes, says the OpenAPI).
+    # Whether the archive search has this kind of record (source: the OpenAPI).
     has_archive: ClassVar[bool] = True
-    # Whether Kustomer does not document the cursor attribute: see guarded.py.
+    # True if Kustomer does not document the cursor attribute: see guarded.py.
     is_guarded: ClassVar[bool] = False
-    # How far back the search returns records, and how far its index may lag behind a write.
+    # How far back the search returns records, and its index lag.
     horizon: ClassVar[EpochMs] = HORIZON
     index_lag: ClassVar[EpochMs] = INDEX_LAG
 
-    def __init__(self, context: KustomerContext) -> None:
+    def __init__(self, context: KustomerContext, *, reads_for: str | None = None) -> None:
+        """`reads_for` is the name of another stream that needs these records for its own rows."""
+        if reads_for is not None:
+            self.name = reads_for
         super().__init__(context)
         self._subject = SearchSubject(
             self.query_context,
             self.cursor_attribute,
             self.tiebreak_attribute,
             is_guarded=self.is_guarded,
+            cursor_path=self.cursor_path or camel_case(self.cursor_attribute),
         )
         self._fetcher = PageFetcher(self.client, self._subject, context.pool)
         self._prefetched: _Beginning | None = None
@@ -88,7 +97,7 @@ class SearchStream(KustomerStream, ABC):
         return self.cursor_attribute
 
     def read_batches(self, sync_mode: SyncMode) -> Iterator[RowBatch]:
-        """Rows ascending by the cursor; behind each page the state that it brings about."""
+        """Yield rows, ascending by the cursor. After each page comes its state."""
         read = self.begin_read(sync_mode)
         for batch in read.batches:
             count = len(batch.records)
@@ -98,14 +107,14 @@ class SearchStream(KustomerStream, ABC):
         yield RowBatch((), read.end.as_state())
 
     def _rows(self, records: list[Record]) -> Iterator[Row]:
-        # Each row is made when it is emitted: it is then still in the processor's cache, which
-        # saves a tenth of its time. Records are dropped one by one, to free the page's memory.
+        # A row is made only when it is emitted. So it is still in the processor's cache, which
+        # saves a tenth of the time. Records are dropped one by one to free the page's memory.
         records.reverse()
         while records:
             yield self.rows.make(records.pop().resource)
 
     def begin_read(self, sync_mode: SyncMode) -> SearchRead:
-        """Begin to read the records, ascending by the cursor. The first page has arrived."""
+        """Start a read of records, ascending by the cursor. Waits for the first page."""
         is_full_refresh = sync_mode is SyncMode.full_refresh
         start = self._resume_point(sync_mode, self.cursor_attribute)
         now, batches = self._begin(start, open_end=is_full_refresh)
@@ -117,8 +126,19 @@ class SearchStream(KustomerStream, ABC):
         return SearchRead(batches, end, is_full_refresh=is_full_refresh)
 
     def probe(self) -> None:
-        """Search for one record. Raises what a sync would run into."""
+        """Search for one record. Raises what a sync would raise."""
         self.client.search(self._subject, Query(self._config.start, None, size=1), archive=False)
+
+    def is_there(self, resource: Resource) -> bool:
+        """Whether a record that was found before still exists, by a search for its ID."""
+        if resource["attributes"].get("deleted") is True:
+            return False
+        context, ident = self.query_context, resource["id"]
+        return self.client.is_found(context, ident, archive=False) or (
+            self.has_archive
+            and self._config.include_archived
+            and self.client.is_found(context, ident, archive=True)
+        )
 
     def prefetch(self, sync_mode: SyncMode) -> None:
         """Fetch the first page of each window now."""
@@ -128,10 +148,10 @@ class SearchStream(KustomerStream, ABC):
         )
 
     def _begin(self, start: EpochMs, *, open_end: bool) -> tuple[EpochMs, Iterator[RecordBatch]]:
-        """The moment that counts as now, and the reading, whose first page has arrived.
+        """Return the moment that counts as now, and the batches. Waits for the first page.
 
-        That page tells Kustomer's clock. If it turns out to be behind ours, the reading begins
-        again from the corrected moment. Nothing has been emitted by then.
+        The first page tells Kustomer's time. If Kustomer's clock is behind ours, the read begins
+        again with the corrected moment. Nothing has been emitted at that time.
         """
         was_senseless = False
         for _ in range(_MAX_BEGINNINGS):
@@ -148,20 +168,20 @@ class SearchStream(KustomerStream, ABC):
                 return beginning.now, iter(()) if first is None else chain([first], batches)
         if was_senseless:
             raise system_error(
-                f"Stream {self.name}: Kustomer's answers are dated days before this machine's time "
-                "(Date header), and before the moment from which on is to be read. One of the two "
-                "clocks is wrong. Set this machine's clock; if it is right, a proxy may send the "
-                "wrong header. The state stays."
+                f"Stream {self.name}: the Date header of Kustomer's answers is days before this "
+                "machine's time, and before the start of this sync. One of the two clocks is "
+                "wrong. Set this machine's clock. If it is right, a proxy may send the wrong "
+                "header. The state stays."
             )
         raise transient_error(
-            f"Stream {self.name}: Kustomer's clock, as the Date headers of its answers tell it, "
-            f"went back in each of {_MAX_BEGINNINGS} answers."
+            f"Stream {self.name}: Kustomer's clock (the Date header of its answers) went back in "
+            f"each of {_MAX_BEGINNINGS} answers."
         )
 
     def _fetch_first_pages(self, start: EpochMs, *, open_end: bool) -> _Beginning:
-        """The first page of every window is under way, but for two that must come later.
+        """Request the first page of every window, except two that must come later.
 
-        The open end is read last. In the seam the archive is read after the search.
+        The open end is read last. In the seam, the archive is read after the search.
         """
         now = self._clock.now()
         plan = list(
@@ -178,7 +198,8 @@ class SearchStream(KustomerStream, ABC):
         pages = {
             (query, not window.search): self._fetcher.submit(query, archive=not window.search)
             for window in plan
-            if (query := Query(window.lower, window.upper)).upper is not None
+            if not window.is_open
+            for query in [Query(window.lower, window.upper)]
         }
         return _Beginning(time.monotonic(), now, plan, pages)
 
@@ -201,7 +222,7 @@ class SearchStream(KustomerStream, ABC):
             for window in beginning.plan:
                 lower, upper = window.lower, window.upper
                 if not window.archive:
-                    yield from search.read(lower, upper, ahead=upper is not None)
+                    yield from search.read(lower, upper, ahead=not window.is_open)
                 elif not window.search:
                     yield from archive.read(lower, upper, ahead=True)
                 else:
@@ -215,7 +236,7 @@ class SearchStream(KustomerStream, ABC):
             return
         reason = "has no archive" if not self.has_archive else "is read without its archive"
         self.logger.warning(
-            "Stream %s %s: Kustomer's search does not return what was last updated before %s.",
+            "Stream %s %s: Kustomer's search does not return records last updated before %s.",
             self.name,
             reason,
             format_instant(horizon)[:10],
@@ -224,37 +245,37 @@ class SearchStream(KustomerStream, ABC):
 
 @dataclass(frozen=True)
 class _Beginning:
-    """The first pages of a read: when and for which moment they were fetched."""
+    """The first pages of a read.
+
+    `at` is the monotonic time of their requests. `now` is the moment that counts as now.
+    """
 
     at: float
     now: EpochMs
     plan: list[Window]
     pages: dict[tuple[Query, bool], Future[Page | None]]
 
-    def first_of_search(self) -> tuple[Query, Future[Page | None]] | None:
-        """The first page of the youngest window that the normal search holds, if there is one."""
-        found = [
-            (query, page) for (query, is_archive), page in self.pages.items() if not is_archive
-        ]
-        return found[-1] if found else None
+    def of_search(self) -> list[tuple[Query, Future[Page | None]]]:
+        """The first page of each window of the normal search, oldest window first."""
+        return [(query, page) for (query, is_archive), page in self.pages.items() if not is_archive]
 
 
 @dataclass(frozen=True)
 class SearchRead:
-    """A read that has begun, and the bookmark at its end."""
+    """A read that has begun. `end` is the bookmark of a finished read."""
 
     batches: Iterator[RecordBatch]
     end: Bookmark
     is_full_refresh: bool
 
     def bookmark(self, batch: RecordBatch) -> Bookmark:
-        """What counts once a batch is emitted. It never claims more than the end does."""
+        """Return the bookmark after a batch. It is never later than `end`."""
         at = min(batch.watermark, self.end.at)
         return replace(self.end, at=at, unfinished=self.is_full_refresh)
 
 
 class PageFetcher:
-    """Fetches the pages of a search, several at once, as many as memory has room for."""
+    """Fetches the pages of a search, several at once. Their total weight is limited."""
 
     def __init__(self, client: KustomerClient, subject: SearchSubject, pool: Executor) -> None:
         self._client = client
@@ -267,7 +288,7 @@ class PageFetcher:
         return self._pool.submit(self._fetch_page, query, archive=archive)
 
     def fetch(self, queries: Sequence[Query], *, archive: bool) -> Iterator[Page | None]:
-        """The page of each query, in their order; see `paging.FetchPages`."""
+        """Yield the page of each query in order: see `paging.FetchPages`."""
         if len(queries) == 1:
             yield self._fetch_page(queries[0], archive=archive)
             return

@@ -23,11 +23,14 @@ from source_kustomer.state import state_messages, unread
 from source_kustomer.stream import KustomerStream
 from source_kustomer.streams import (
     Attachments,
+    AuditLogs,
     Brands,
     Companies,
     Conversations,
     ConversationTimes,
+    CustomAttributes,
     Customers,
+    Holidays,
     KbArticles,
     KbCategories,
     Klasses,
@@ -38,13 +41,17 @@ from source_kustomer.streams import (
     RoleGroups,
     RoutingStatuses,
     SatisfactionForms,
+    Schedules,
     Shortcuts,
+    Slas,
+    SlaVersions,
     Snoozes,
     SubStatuses,
     Tags,
     TeamRoutingSettings,
     Teams,
     Users,
+    WorkItems,
     WorkSessions,
 )
 
@@ -69,15 +76,22 @@ STREAMS: tuple[type[KustomerStream], ...] = (
     Snoozes,
     SubStatuses,
     TeamRoutingSettings,
+    Slas,
+    SlaVersions,
+    Schedules,
+    Holidays,
+    CustomAttributes,
     Companies,
     ConversationTimes,
     WorkSessions,
+    WorkItems,
     Attachments,
+    AuditLogs,
 )
 
 
 class SourceKustomer(HttpSource):
-    """Reads a Kustomer organisation: five searches and four lists, incremental on updated_at."""
+    """Reads the tables of a Kustomer organisation."""
 
     config_class = KustomerConfig
     documentation_url = "https://developer.kustomer.com/api"

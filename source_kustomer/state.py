@@ -1,4 +1,4 @@
-"""Reads every state that this source or its predecessor ever wrote."""
+"""Reads every state that this source or the retired connector ever wrote."""
 
 from __future__ import annotations
 
@@ -20,11 +20,18 @@ from http_source.errors import config_error
 from http_source.source import state_message
 from source_kustomer.timeline import EpochMs, format_instant, parse_instant
 
-# The clock of the machine that wrote a state may have run ahead of this one by so much.
+# A state may be in the future by this much: the machine that wrote it may have a fast clock.
 _CLOCK_TOLERANCE: EpochMs = 10 * 60 * 1000
 
 # The cursor of all streams that the retired connector had.
 _CURSOR = "updated_at"
+# A state that names no stream was written before there were others. They have been read by none.
+_RETIRED_STREAMS = frozenset(
+    {
+        *("conversations", "customers", "kobjects", "messages", "notes"),
+        *("shortcuts", "tags", "teams", "users"),
+    }
+)
 _UNFINISHED = "full_refresh"
 _UNREAD = "unread"
 _UNFINISHED_VALUE = "unfinished"
@@ -34,8 +41,8 @@ _UNFINISHED_VALUE = "unfinished"
 class Bookmark:
     """Every record with a cursor below `at` was emitted.
 
-    `unfinished` marks a full refresh that was still running. Only such a state makes a full
-    refresh go on from there. With any other state it starts anew, because it must read everything.
+    `unfinished` marks a full refresh that has not ended. A full refresh continues only from such a
+    state. With any other state it starts again, because it must read everything.
     """
 
     at: EpochMs
@@ -51,9 +58,9 @@ class Bookmark:
 def unfinished_bookmark(
     stream: str, state: Mapping[str, Any], cursor: str = _CURSOR
 ) -> Bookmark | None:
-    """Where an unfinished full refresh stopped; None if the state is not one of those.
+    """Return where an unfinished full refresh stopped, or None for any other state.
 
-    A full refresh reads everything, so a state of another kind or from the future does not matter.
+    Other states do not matter, even if they are in the future: a full refresh reads everything.
     """
     if state.get(_UNFINISHED) != _UNFINISHED_VALUE:
         return None
@@ -64,11 +71,11 @@ def unfinished_bookmark(
 
 
 def bookmark(stream: str, state: Mapping[str, Any], cursor: str = _CURSOR) -> Bookmark | None:
-    """What a stream's saved state says; None where it says nothing yet.
+    """Return what a stream's saved state says, or None if it says nothing yet.
 
     `cursor` is the attribute that the stream's states count. Raises a config error that quotes a
-    state which cannot be understood. Without it the stream would be read again as a whole, and
-    from a moment that never was it would skip records.
+    state which cannot be understood. Otherwise the stream would be read again from the start. A
+    state in the future is an error too, because a sync from it would skip records.
     """
     if not state or state.keys() == {"currently_syncing"}:
         return None
@@ -89,12 +96,12 @@ def bookmark(stream: str, state: Mapping[str, Any], cursor: str = _CURSOR) -> Bo
     try:
         instant = parse_instant(value)
     except (ValueError, OverflowError):
-        raise _garbage(stream, value, "that is no ISO 8601 timestamp") from None
+        raise _garbage(stream, value, "it is not an ISO 8601 timestamp") from None
     if instant > parse_instant(datetime.now(tz=UTC).isoformat()) + _CLOCK_TOLERANCE:
         raise config_error(
-            f"The saved state of stream '{stream}' lies in the future: {value!r}. To read on from "
-            "it would skip what changes until then. Check the clock of the machine that wrote it, "
-            "set the state to the last moment that was surely read, or clear it to read from the "
+            f"The saved state of stream '{stream}' is in the future: {value!r}. A sync from there "
+            "would skip all changes until then. Check the clock of the machine that wrote it. Set "
+            "the state to the last moment that was surely read, or clear it to read from the "
             "start date."
         )
     return Bookmark(instant, unfinished=_UNFINISHED in state, cursor=cursor)
@@ -109,18 +116,19 @@ def _garbage(stream: str, value: Any, reason: str, cursor: str = _CURSOR) -> Exc
 
 
 def unread(saved: Sequence[Any]) -> list[AirbyteStateMessage]:
-    """A saved state that cannot be understood, kept to be told of when a stream needs it."""
+    """Keep a saved state that cannot be understood. The first stream that needs it raises."""
     return [AirbyteStateMessage(type=AirbyteStateType.LEGACY, data={_UNREAD: list(saved)})]
 
 
 def state_messages(
     saved: Sequence[Any] | None, streams: Sequence[str]
 ) -> list[AirbyteStateMessage]:
-    """A saved state as one message per stream.
+    """Convert a saved state to one message per stream.
 
-    Takes what Airbyte hands over (state messages of any type) and what people keep in files: the
+    Takes what Airbyte passes (state messages of any type) and what people keep in files: the
     retired connector's `{"bookmarks": {stream: timestamp}}`, `{stream: state}`, or
-    `{"updated_at": ...}` for all streams. Raises a config error that quotes anything else.
+    `{"updated_at": ...}` for all streams that the retired connector had. Raises a config error that
+    quotes anything else.
     """
     messages: list[AirbyteStateMessage] = []
     for item in saved or []:
@@ -146,9 +154,9 @@ def _messages(item: Mapping[str, Any], streams: Sequence[str]) -> list[AirbyteSt
     if not isinstance(saved, Mapping):
         raise _garbage("*", saved, "a state must be an object")
     if "bookmarks" in saved or _CURSOR in saved:
-        return [_message(stream, saved) for stream in streams]
+        return [_message(stream, saved) for stream in streams if stream in _RETIRED_STREAMS]
     if saved.keys() == {"currently_syncing"}:
-        return []  # the retired connector, before its first page
+        return []  # the retired connector wrote this before its first page
     known = [_message(name, saved[name]) for name in streams if name in saved]
     if saved and not known:
         raise _garbage("*", dict(saved), "it names none of this source's streams")

@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-from abc import ABC
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import ClassVar
 
 from airbyte_cdk.models import SyncMode
 
-from http_source.stream import VendorStream
+from http_source.cdk import NO_CURSOR_STATE
+from http_source.columns import Row
+from http_source.stream import RowBatch, VendorStream
 from source_kustomer.client import KustomerClient
 from source_kustomer.context import KustomerContext
 from source_kustomer.rows import RowMaker
 from source_kustomer.state import bookmark, unfinished_bookmark
 from source_kustomer.timeline import EpochMs
 
-# Pages that were fetched ahead of a stream's turn are used within this time: a stream should see
-# what is there when its turn comes, and end its state not long before.
+# Prefetched pages are used within this time. A stream should read current records, and its state
+# should end shortly before its read begins.
 PREFETCH_VALID_SECONDS = 60.0
 
 
 class KustomerStream(VendorStream, ABC):
     """One table of JSON:API resources, each identified by its `id`."""
 
-    # The role that reading this stream takes, for the sentence that a refusal ends in.
+    # The role that a key needs to read this stream. Error messages name it.
     role: ClassVar[str]
     client: KustomerClient
     # The column for the name of the klass, which the type of a custom object tells.
     klass_column: ClassVar[str | None] = None
+    # Other cursors in states of this stream. An earlier sync may have had to use one of them.
+    former_cursors: ClassVar[Sequence[str]] = ()
 
     def __init__(self, context: KustomerContext) -> None:
         super().__init__(context)
@@ -38,14 +43,33 @@ class KustomerStream(VendorStream, ABC):
 
     @cached_property
     def rows(self) -> RowMaker:
-        """Makes rows of resources."""
+        """Converts resources to rows."""
         return RowMaker(self.name, self.columns, self.klass_column)
 
     def _resume_point(self, sync_mode: SyncMode, cursor: str = "updated_at") -> EpochMs:
-        """Where to begin: at the saved state or the start date, whichever is later.
+        """Return where to begin: the saved state or the start date, whichever is later.
 
-        A full refresh takes only the state of an unfinished full refresh.
+        A full refresh uses only the state of an unfinished full refresh. A state of another cursor
+        of the stream says nothing about this cursor.
         """
+        if cursor not in self._state and not self._state.keys().isdisjoint(self.former_cursors):
+            return self._config.start
         read = unfinished_bookmark if sync_mode is SyncMode.full_refresh else bookmark
         saved = read(self.name, self._state, cursor)
         return self._config.start if saved is None else max(saved.at, self._config.start)
+
+
+class FullRefreshStream(KustomerStream, ABC):
+    """Rows without a moment of change. Each sync reads and emits all of them."""
+
+    # A later sync has no position to continue from.
+    is_resumable = False
+
+    def read_batches(self, sync_mode: SyncMode) -> Iterator[RowBatch]:
+        """Yield every row once, then the CDK's state for streams that cannot be resumed."""
+        yield RowBatch(self._rows())
+        yield RowBatch((), dict(NO_CURSOR_STATE))
+
+    @abstractmethod
+    def _rows(self) -> Iterator[Row]:
+        """Yield every row once."""

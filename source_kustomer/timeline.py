@@ -1,4 +1,4 @@
-"""Which windows of the timeline a sync reads, and from which search. Pure.
+"""Decides which windows of the timeline a sync reads, and from which search. Pure.
 
     start            horizon (two years ago)                        cutoff   now
       |------- archive ------|== both ==|------------ search -------------|~~~~~>
@@ -6,12 +6,12 @@
 
 Every window is half-open, [lower, upper). Each window begins where the one before it ends.
 
-- The search does not return what was last updated more than two years ago. The archive does. This
-  horizon moves with the clock while a sync reads. So both are read around it, in the seam.
-- A record is found some time after it was written. So an incremental sync ends at the cutoff, two
-  minutes ago. The next sync begins there, and finds what was indexed late.
-- With an end date, everything ends there.
-- A full refresh reads on through the open end. There it finds the records that changed meanwhile.
+- The search does not return records that were last updated more than two years ago. The archive
+  does. This horizon moves with the clock during a sync. So both are read around it, in the seam.
+- A record becomes searchable some time after it is written. So an incremental sync ends at the
+  cutoff, two minutes ago. The next sync begins there, and finds records that were indexed late.
+- With an end date, no window goes beyond it.
+- A full refresh also reads the open end. There it finds the records that changed meanwhile.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-# Milliseconds since 1970, UTC: the precision that Kustomer stores. Finer input is cut off.
+# Milliseconds since 1970, UTC: the precision that Kustomer stores. Finer digits are cut off.
 EpochMs = int
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _DAY = 24 * 60 * 60 * 1000
 
-# How long after a write a record may be missing from search results. Kustomer states no figure. An
-# employee of theirs needed a delay of one minute before an update could be found (README of the
+# How long after a write a record may be missing from search results. Kustomer states no figure. A
+# Kustomer employee needed a delay of one minute before an update could be found (README of the
 # public repository nick-johnson-kustomer/bulkUpdateKObjects, 2024). We allow for twice that.
 INDEX_LAG: EpochMs = 2 * 60 * 1000
 
 # "objects that have an updatedAt more recent than in the past 2 years": Kustomer's OpenAPI, in
-# POST /v1/customers/search. Half the width of the seam covers leap days, an archive that is
-# filled late (unverified), and a sync that runs for days.
+# POST /v1/customers/search. The seam reaches seven days to both sides of the horizon. That covers
+# leap days, an archive that is filled late (unverified), and a sync that runs for days.
 HORIZON: EpochMs = 730 * _DAY
 SEAM: EpochMs = 7 * _DAY
 
 
-# What can be written with four digits of the year, as the vendor does.
+# The range of moments with a year of four digits, which is the vendor's format.
 EARLIEST: EpochMs = -62_135_596_800_000  # 0001-01-01T00:00:00.000Z
 LATEST: EpochMs = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
 
 
 def parse_instant(text: str) -> EpochMs:
-    """An ISO 8601 date or timestamp; without a zone it is UTC. Raises ValueError for others."""
+    """Parse an ISO 8601 date or timestamp. The default zone is UTC. Raises ValueError."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
@@ -53,23 +53,25 @@ def parse_instant(text: str) -> EpochMs:
 
 
 def format_instant(instant: EpochMs) -> str:
-    """As Kustomer writes it and its search takes it: `2024-01-31T23:59:59.123Z`."""
+    """Format a moment as Kustomer writes and takes it: `2024-01-31T23:59:59.123Z`."""
     moment = _EPOCH + instant * _MILLISECOND
     return f"{moment.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
 
 
 @dataclass(frozen=True)
 class Window:
-    """A part of the timeline, [lower, upper), and the searches that hold its records.
+    """A part of the timeline, [lower, upper), and the searches that contain its records.
 
-    `upper` is None at the open end. Where both searches are read, the normal one is read first.
-    A record that crosses the horizon meanwhile is then seen twice, and not missed.
+    `is_open` marks the open end, which is read last. Its `upper` is None, or the end date. If both
+    searches are read, the normal one is read first. So a record that crosses the horizon meanwhile
+    is seen twice, and not missed.
     """
 
     lower: EpochMs
     upper: EpochMs | None
     search: bool = True
     archive: bool = False
+    is_open: bool = False
 
 
 def windows(
@@ -82,15 +84,15 @@ def windows(
     index_lag: EpochMs = INDEX_LAG,
     horizon: EpochMs = HORIZON,
 ) -> Iterator[Window]:
-    """The windows of a sync that begins at `start`, oldest first; none if all is read already.
+    """Yield the windows of a sync that begins at `start`, oldest first. None if all is read.
 
-    With an `end`, they end there at the latest, and there is no open end.
+    With an `end`, no window goes beyond it.
     """
     for window in _windows(start, now, archive, open_end, index_lag, horizon):
         if end is None:
             yield window
-        elif window.lower < end and window.upper is not None:
-            yield replace(window, upper=min(window.upper, end))
+        elif window.lower < end:
+            yield replace(window, upper=end if window.upper is None else min(window.upper, end))
 
 
 def _windows(
@@ -114,4 +116,4 @@ def _windows(
         yield Window(start, cutoff)
         start = cutoff
     if open_end:
-        yield Window(start, None)
+        yield Window(start, None, is_open=True)

@@ -1,4 +1,4 @@
-"""What every unit test runs under: no network, no real sleep, and vendors that answer at the wire.
+"""The fixtures of all unit tests: no network, no real sleep, and fake vendors behind `requests`.
 
     def test_...(requests_mock, answer, waits):
         vendor = Courier(rows=25)
@@ -6,8 +6,8 @@
         output = read(SourceCourier(), {"api_key": vendor.key}, catalog)
         assert waits == []
 
-No test sleeps or reaches the network, whether or not it names these fixtures. `check` runs the
-verb for which the CDK's test kit has no function of its own.
+No test sleeps or uses the network, even if it does not name these fixtures. `check` runs the
+command `check`, for which the CDK's test kit has no function.
 """
 
 import json
@@ -29,8 +29,8 @@ from hypothesis import settings
 from fake_vendor import Clock, Reply, Request
 from fake_vendor.wire import Vendor
 
-# CI tries the same examples each time, so that a change is judged by itself. Elsewhere every run
-# tries new ones.
+# CI tries the same examples each time, so that only a change in the code can change the result. All
+# other runs try new examples.
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
@@ -42,19 +42,19 @@ Check = Callable[[Source, Mapping[str, Any]], entrypoint_wrapper.EntrypointOutpu
 class Waits(list[float]):
     """The seconds of every wait so far, in order, from all threads.
 
-    Nothing sleeps, but the `clocks` of the answering vendors move on by each wait, so a rate
-    limit that was waited for is lifted.
+    Nothing sleeps. Each wait moves the `clocks` of the fake vendors. So a rate limit is over after
+    the wait for it.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.clocks: list[Clock] = []
         self._lock = threading.Lock()
-        # Requests ahead of a test before this one may still wait, and are no concern of this one's.
+        # Prefetch threads of an earlier test may still wait. Their waits are ignored.
         self._strangers = set(threading.enumerate()) - {threading.current_thread()}
 
     def sleep(self, seconds: float) -> None:
-        """Stand in for `time.sleep`; sleeping 0 seconds, as the CDK does too, is no wait."""
+        """Replaces `time.sleep`. A sleep of 0 seconds, as in the CDK, does not count as a wait."""
         with self._lock:
             if not seconds or threading.current_thread() in self._strangers:
                 return
@@ -73,17 +73,17 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
 
 @pytest.fixture(autouse=True)
 def _no_network(requests_mock: wire.Mocker) -> None:
-    """A request that no test answers raises NoMockAddress, a ConnectionError, at once."""
+    """A request without a mock raises NoMockAddress, a ConnectionError, at once."""
 
 
 @pytest.fixture
 def answer(waits: Waits) -> Answer:
     """Let a vendor answer all requests below a base URL: `answer(requests_mock, url, vendor)`.
 
-    The vendor is anything with `handle(Request) -> Reply`, such as a `Courier` or a `Kustomer` of
-    the fake vendor, whose journal then holds what was asked. Called again for the same URL it
-    replaces the vendor. Broken connections are realised as requests reports them: a "reset" as
-    ConnectionError, a "truncate" as ChunkedEncodingError. Delays are not waited for.
+    The vendor is any object with `handle(Request) -> Reply`, such as a `Courier` or a `Kustomer` of
+    the fake vendor, whose journal then contains the requests. A second call for the same URL
+    replaces the vendor. Broken connections raise the errors of `requests`: ConnectionError for
+    "reset", ChunkedEncodingError for "truncate". Delays are ignored.
     """
 
     def answer(requests_mock: wire.Mocker, base_url: str, vendor: Vendor) -> None:

@@ -1,4 +1,4 @@
-"""What docs/architecture.md says of the code, checked against the code."""
+"""Checks what docs/architecture.md says about the code."""
 
 import ast
 import re
@@ -28,7 +28,7 @@ FILES = [
 
 
 def imports(file):
-    """The modules that a file names in its imports."""
+    """Yield the modules that a file imports."""
     for node in ast.walk(ast.parse((ROOT / file).read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -37,7 +37,7 @@ def imports(file):
 
 
 def route():
-    """The files of the table "The route of a record"."""
+    """Return the files of the table "The route of a record"."""
     table = PAGE.partition("## The route of a record")[2].partition("\n## ")[0]
     return re.findall(r"^\| `(\S+\.py)` \|", table, re.MULTILINE)
 
@@ -61,7 +61,7 @@ def test_every_file_is_in_the_picture_or_the_text(file):
 
 
 def test_a_record_passes_the_files_of_the_route_and_no_more_than_ten(requests_mock, answer):
-    """Every file of ours that is on the stack while a record is emitted, or made it."""
+    """Collects our files that are called while a record is made and emitted."""
     on_route = set(route())
     assert len(route()) == len(on_route) <= 10
     org = Kustomer({"customer": 12}, list_rows=0, years=1)
@@ -79,7 +79,7 @@ def test_a_record_passes_the_files_of_the_route_and_no_more_than_ten(requests_mo
     found = next(message for message in messages if message.type is Type.RECORD)
     sys.setprofile(watch)
     try:
-        # From one record to the next, nothing but the route is called.
+        # Between two records, only files of the route are called.
         found = next(message for message in messages if message.type is Type.RECORD)
     finally:
         sys.setprofile(None)
@@ -88,7 +88,7 @@ def test_a_record_passes_the_files_of_the_route_and_no_more_than_ten(requests_mo
 
 
 class _Logger:
-    """Takes what the CDK says."""
+    """A logger that ignores everything."""
 
     def __getattr__(self, _name):
         return lambda *_, **__: None

@@ -1,4 +1,4 @@
-"""What holds for each of the ten streams, as `discover` shows it."""
+"""Tests that every stream must pass, based on the output of `discover`."""
 
 import json
 from pathlib import Path
@@ -11,8 +11,8 @@ from source_courier import SourceCourier
 from source_kustomer import SourceKustomer
 
 ROOT = Path(__file__).resolve().parent.parent
-# The top-level columns of the connectors that these sources replace, but for columns of Kustomer's
-# messages that were those of another resource.
+# The top-level columns of the retired connectors. A few columns of Kustomer's messages are left
+# out, because they belonged to another resource.
 RETIRED_COLUMNS = json.loads((ROOT / "unit_tests/resource/retired_columns.json").read_text())
 SOURCES = {
     "courier": (SourceCourier, {"api_key": "made-up"}),
@@ -28,7 +28,7 @@ every_stream = pytest.mark.parametrize(("source", "stream"), STREAMS)
 
 @pytest.fixture(scope="module")
 def catalogs():
-    """What `discover` prints, by source and stream."""
+    """The output of `discover`, by source and stream."""
     found = {}
     for name, (source, config) in SOURCES.items():
         streams = discover(source(), config).catalog.catalog.streams
@@ -48,7 +48,7 @@ def columns(discovered):
 
 
 def subschemas(schema, path="#"):
-    """Every schema within a schema, with where it stands."""
+    """Yield every schema inside a schema, with its path."""
     yield path, schema
     for name, inner in schema.get("properties", {}).items():
         yield from subschemas(inner, f"{path}/{name}")
@@ -78,9 +78,10 @@ def test_schema_is_a_valid_json_schema_without_references(discovered):
 
 
 @every_stream
-def test_key_and_cursor_are_columns(discovered, columns):
-    assert discovered.source_defined_primary_key == [["id"]]
-    assert types(columns["id"]) == {"null", "string"}
+def test_key_and_cursor_are_columns(stream, discovered, columns):
+    assert discovered.source_defined_primary_key == [[name] for name in stream.key]
+    for name in stream.key:
+        assert types(columns[name]) == {"null", "string"}
     if "incremental" in {mode.value for mode in discovered.supported_sync_modes}:
         assert discovered.source_defined_cursor is True
         (cursor,) = discovered.default_cursor_field
@@ -109,7 +110,7 @@ def test_no_value_is_refused_for_being_null_or_having_more_keys(discovered):
 
 @every_stream
 def test_a_destination_that_prunes_has_nothing_to_prune(discovered, columns):
-    """Keys that a schema does not declare are dropped, so no nested object declares any."""
+    """A destination drops keys that a schema does not declare, so no nested object declares any."""
     assert types(columns["additional_attributes"]) == {"null", "object"}
     for path, schema in subschemas(discovered.json_schema):
         assert path == "#" or "properties" not in schema, path
@@ -137,7 +138,7 @@ def test_class_says_what_a_row_is_and_where_the_vendor_documents_it(source, stre
 
 @every_stream
 def test_readme_has_a_row_for_the_stream(source, stream):
-    """A stream name of both sources has a row for each: "| `messages` | ..."."""
+    """A stream name that both sources have needs a row for each: "| `messages` | ..."."""
     rows = [
         line
         for line in (ROOT / "README.md").read_text().splitlines()

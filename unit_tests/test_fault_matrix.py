@@ -1,6 +1,6 @@
-"""Every fault, at every kind of stream: the tries, the words, and that no row is lost.
+"""Tests every fault with every kind of stream: the tries, the message, and that no row is lost.
 
-One table of cases. `docs/faults.md` is made from it, and a test compares the two:
+There is one table of cases. `docs/faults.md` is made from it, and a test compares the two:
 
     python -m unit_tests.test_fault_matrix > docs/faults.md
 """
@@ -45,7 +45,7 @@ CONFIG, SYSTEM, TRANSIENT = (
     FailureType.system_error,
     FailureType.transient_error,
 )
-# The upper ends of the random waits, and the second that the CDK adds to the first.
+# The upper ends of the random waits. The first one includes the second that the CDK adds.
 LONGEST_WAITS = [1.01, 2, 4, 8, 16, 32, 60, 60, 60, 60]
 WORDS = "made-up words"
 
@@ -54,79 +54,79 @@ WORDS = "made-up words"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a fault that lasts leads to. One that is tried again passes if it does not last."""
+    """The result of a fault that lasts. If it is tried again and does not last, it passes."""
 
     happens: str
     tries: int = 1
     failure: FailureType | None = None
-    # Words of the sentence, with the status and the name of the stream filled in.
+    # Parts of the message. The status and the name of the stream are filled in.
     says: tuple[str, ...] = ()
     advice: str = "Nothing."
-    # Other requests follow, so that the number of tries tells nothing.
+    # True if other requests follow, so that the number of tries means nothing.
     reads_on: bool = False
 
     @property
     def passes(self) -> bool:
-        """Whether the request is made again."""
+        """Whether the request is sent again."""
         return self.tries > 1
 
 
-TAKEN = Outcome("The answer is taken.")
+TAKEN = Outcome("The answer is accepted.")
 RETRIED = Outcome(
-    "The request is made again.",
+    "The request is sent again.",
     11,
     TRANSIENT,
     ("was answered with HTTP {status}.",),
-    "Sync again later. Look at the vendor's status page.",
+    "Sync again later. Check the vendor's status page.",
 )
 LIMITED = Outcome(
-    "The request is made again. The status of the stream is RUNNING with RATE_LIMITED.",
+    "The request is sent again. The status of the stream is RUNNING with RATE_LIMITED.",
     11,
     TRANSIENT,
     ("API rate limit exceeded",),
     "Sync again later. Lower `rate_limit_share`, or run fewer syncs at once.",
 )
 DISCONNECTED = Outcome(
-    "The request is made again.",
+    "The request is sent again.",
     11,
     TRANSIENT,
     ("The connection failed: ",),
-    "Look at the network, the proxy and the certificates. Sync again.",
+    "Check the network, the proxy and the certificates. Sync again.",
 )
 UNSENDABLE = Outcome(
     "The stream fails at once.",
     1,
     SYSTEM,
     ("The request cannot be sent: ",),
-    "Look at the URL in the configuration and at the proxy.",
+    "Check the URL in the configuration and the proxy.",
 )
 NOT_JSON = Outcome(
-    "The request is made again.",
+    "The request is sent again.",
     11,
     TRANSIENT,
     ("was answered with a body that is not JSON.",),
-    "Sync again later. A proxy may answer in place of the vendor.",
+    "Sync again later. Perhaps a proxy answers instead of the vendor.",
 )
 REDIRECTED = Outcome(
     "The stream fails at once. The redirect is not followed.",
     1,
     SYSTEM,
     ("Unexpected redirect (HTTP {status})", "The key is sent to the configured host alone."),
-    "Set the address that the vendor answers at.",
+    "Set the address at which the vendor answers.",
 )
 REFUSED = Outcome(
     "The stream fails at once.",
     1,
     SYSTEM,
     ("was refused with HTTP {status}: ",),
-    "Look at the named request and at what the vendor says.",
+    "Read the named request and the vendor's answer in the message.",
 )
 KEY_REFUSED = Outcome(
     "The stream fails at once.",
     1,
     CONFIG,
     ("refused the API key", "(HTTP {status}: "),
-    "Make or copy a current key, with the role that the sentence names.",
+    "Create or copy a valid key. It needs the role that the message names.",
 )
 PLAN_REFUSED = Outcome(
     "The stream fails at once.",
@@ -139,33 +139,33 @@ CURSOR_REFUSED = Outcome(
     "The stream fails at once.",
     1,
     SYSTEM,
-    ("from a cursor that it gave itself (HTTP {status}: ", "The next sync begins at the newest"),
-    "Sync again. Rows that were read come again.",
+    ("that it had sent itself (HTTP {status}: ", "The next sync begins at the newest"),
+    "Sync again. Rows that were already read are emitted again.",
 )
 ARCHIVE_REFUSED = Outcome(
     "The stream fails at once.",
     1,
     CONFIG,
     ("This was a search of Kustomer's archive (HTTP {status}).", "include_archived"),
-    "Give the key the right to the archive, or set `include_archived` to false.",
+    "Give the key access to the archive, or set `include_archived` to false.",
 )
-PAGE_NOT_SERVED = Outcome("The rows are asked for by another search.", reads_on=True)
+PAGE_NOT_SERVED = Outcome("Another search requests the rows.", reads_on=True)
 LINK_TO_NOWHERE = Outcome(
     "The stream fails at once.",
     1,
     SYSTEM,
     ("Kustomer's next link leads to no page",),
-    "Sync again. Report it to Kustomer if it stays.",
+    "Sync again. If it fails again, report it to Kustomer.",
 )
 LINK_ELSEWHERE = Outcome(
-    "The stream fails behind the page. The link is not followed.",
+    "The stream fails after the page. The link is not followed.",
     1,
     SYSTEM,
     ("Kustomer's next link leads elsewhere", "the API key is not sent to other places"),
     "Set the address that the links name, if it is Kustomer's.",
 )
 TIMED_OUT = Outcome(
-    "The request is made again.",
+    "The request is sent again.",
     11,
     TRANSIENT,
     ("the search timed out (meta.timed_out)",),
@@ -176,21 +176,21 @@ MISCOUNTED = Outcome(
     1,
     SYSTEM,
     ("rows, but shows", "The state stays"),
-    "Sync again. Report it to Kustomer if it stays.",
+    "Sync again. If it fails again, report it to Kustomer.",
     reads_on=True,
 )
-ASKED_SMALLER = Outcome("The page is asked for again in smaller pieces.", reads_on=True)
+ASKED_SMALLER = Outcome("The rows are requested again in smaller pages.", reads_on=True)
 PAUSED = Outcome("The next request waits for the limit.")
 ANOTHER_TIME = Outcome("The time is taken from other answers.", reads_on=True)
 
 
 def broken(defect: str) -> Outcome:
     return Outcome(
-        "The request is made again.",
+        "The request is sent again.",
         4,
         SYSTEM,
         (f"body that breaks the contract: {defect}",),
-        "Sync again. Report it to the vendor if it stays.",
+        "Sync again. If it fails again, report it to the vendor.",
     )
 
 
@@ -215,7 +215,7 @@ NO_ROWS = broken("expected some of the")
 
 @dataclass(frozen=True)
 class Place:
-    """A kind of stream: who answers it, at which endpoint, and what a user calls it."""
+    """A kind of stream, with its vendor, its endpoint and its name for users."""
 
     name: str
     stream: str
@@ -228,7 +228,7 @@ class Place:
         return "https://api.kustomerapp.com" if self.context else "https://api.courier.com"
 
     def vendor(self) -> Any:
-        """Six or seven rows on three pages or more; the archive has some more."""
+        """Return a vendor with five to seven rows on three or more pages. The archive has more."""
         if not self.context:
             courier = Courier(rows=7)
             courier.switch(page_size=2)
@@ -246,7 +246,7 @@ class Place:
         return SourceKustomer() if self.context else SourceCourier()
 
     def config(self, vendor: Any) -> dict[str, Any]:
-        """A configuration that reads all of the vendor's rows."""
+        """Return a configuration that reads all rows of the vendor."""
         if not self.context:
             return {"api_key": vendor.key}
         years = 11 if self is ARCHIVE else 1.5
@@ -254,7 +254,7 @@ class Place:
         return {"api_token": vendor.token, "start_date": f"{start:%Y-%m-%d}"}
 
     def rows(self, vendor: Any) -> list[str]:
-        """The ids of all rows, in the order in which they are read."""
+        """Return the ids of all rows, in the order in which they are read."""
         if not self.context:
             return [message.id for message in reversed(vendor.messages())]
         records = vendor.records(self.context)
@@ -276,20 +276,21 @@ Expect = Callable[[Place, int], Outcome | None]
 
 @dataclass(frozen=True)
 class Case:
-    """A fault, and what follows at each place and page; None where it cannot happen there."""
+    """A fault and its outcome at each place and page. None if it cannot happen there."""
 
     group: str
     name: str
     change: Change
     expect: Expect
     status: int = 200
-    # What the vendor asks to wait, in seconds, with the second that the CDK adds.
+    # The seconds that the vendor asks us to wait, plus the second that the CDK adds.
     wait: float | None = None
-    # Whether `check` meets it as a sync does.
+    # Whether `check` has the same outcome as a sync.
     checked: bool = True
-    # One of many alike, tried lasting on one page and passing on another instead of both on both.
+    # True for one of many similar cases. To save time, the fault lasts on one page and passes on
+    # another. Other cases test both on both pages.
     alike: bool = False
-    # Whether a lasting fault is worth a try, or the one that passes tells all.
+    # Whether a lasting fault is tested. If not, the fault that passes shows everything.
     lasts: bool = True
 
 
@@ -304,7 +305,7 @@ def courier_only(outcome: Outcome | None, kustomer: Outcome | None = None) -> Ex
 def by_place(
     courier: Any = None, search: Any = None, archive: Any = None, lists: Any = None
 ) -> Expect:
-    """The outcomes of the places; a pair is one for the first page and one for a later."""
+    """Return the outcomes by place. A pair is for the first page and for a later page."""
     found = dict(zip(PLACES, (courier, search, archive, lists), strict=True))
 
     def expect(place: Place, page: int) -> Outcome | None:
@@ -326,7 +327,7 @@ STATUSES = (
 )
 _CURSOR_REFUSALS = {400, 403, 404, 406, 409, 410, 412, 413, 414, 416, 422}
 _HTML = b"<!DOCTYPE html><html><title>Error</title><body>made-up words</body></html>"
-# One of each kind, tried in every way.
+# One status of each kind, which is tested in every way.
 _TELLING = {101, 203, 204, 206, 301, 400, 401, 402, 403, 404, 408, 425, 429, 500, 501, 503}
 
 
@@ -354,7 +355,7 @@ def refusal_expects(status: int, place: Place, page: int) -> Outcome:
 
 
 def answered(status: int) -> Change:
-    """As services do: no body, or the vendor's JSON, or HTML of a proxy or load balancer."""
+    """Answer as services do: no body, the vendor's JSON, or HTML of a proxy or load balancer."""
 
     def change(good: Reply) -> Reply:
         if status in (203, 206):
@@ -516,7 +517,7 @@ def bodies() -> Iterator[Case]:
 
 
 def _mended_bodies() -> Iterator[Case]:
-    """What strict readers refuse and this source takes."""
+    """Yield bodies that strict readers refuse and this source accepts."""
     yield body("with a BOM", content(lambda whole: b"\xef\xbb\xbf" + whole), everywhere(TAKEN))
     utf16 = content(lambda whole: whole.decode().encode("utf-16"))
     yield body("in UTF-16", utf16, everywhere(TAKEN))
@@ -644,7 +645,7 @@ def iso_date(epoch: float) -> str:
 
 
 Value = str | Callable[[], str]
-# How a moment 40 s from now may be written; and what tells no moment that is to come.
+# Ways to write a moment 40 s from now. Then values that are not a moment in the future.
 _IN_40_SECONDS: dict[str, Value] = {
     "an HTTP date": later(40, http_date),
     "an ISO date": later(40, iso_date),
@@ -705,7 +706,7 @@ def headers() -> Iterator[Case]:
 
 
 def _limits() -> Iterator[Case]:
-    """On good answers: the next request of Kustomer's waits; Courier announces no limits."""
+    """Yield limits on good answers. Kustomer's next request waits. Courier announces no limits."""
     resets: dict[str, tuple[Value, float]] = {
         "`17`": ("17", 17),
         "`0`": ("0", 60),
@@ -770,17 +771,17 @@ def _lengths_and_types() -> Iterator[Case]:
     for text in ("identity", "klingon"):
         change = headed({"Content-Encoding": text})
         yield header(f"`Content-Encoding`: `{text}`", change, everywhere(TAKEN), lasts=False)
-    # What cannot be taken apart fails within `requests`: see integration_tests/test_answers.py.
+    # A URL that `requests` cannot parse: see integration_tests/test_answers.py.
     for text in ("", "/x", "javascript:x", "//"):
         change = headed({"Location": text}, 302)
         expect = everywhere(REDIRECTED)
         yield header(f"302, `Location`: {coded(text)}", change, expect, status=302)
     cookie = headed({"Set-Cookie": "a=b; expires=never; domain=[; path"})
-    yield header("`Set-Cookie` that is none", cookie, everywhere(TAKEN), lasts=False)
+    yield header("malformed `Set-Cookie`", cookie, everywhere(TAKEN), lasts=False)
 
 
 CASES = (*statuses(), *connections(), *bodies(), *headers())
-# What the table promises and the sources do not yet keep.
+
 # The runs
 
 
@@ -788,7 +789,7 @@ _NO_HELP = ("Something went wrong in the connector", "The connector has a defect
 
 
 class Faulty:
-    """A vendor with a fault on one page of an endpoint, so many times."""
+    """A vendor with a fault on one page of an endpoint, a number of times."""
 
     def __init__(self, vendor: Any, endpoint: str, page: int, change: Change, times: int) -> None:
         self._vendor, self._endpoint, self._page = vendor, endpoint, page
@@ -796,11 +797,11 @@ class Faulty:
         self._pages: dict[Any, int] = {}
         self._lock = threading.Lock()
         self.clock = vendor.clock
-        # Requests for that page.
+        # The number of requests for that page.
         self.tries = 0
 
     def handle(self, request: Any) -> Reply:
-        """Answer one request; pages are numbered in the order in which they are asked for."""
+        """Answer one request. Pages are numbered in the order of their first requests."""
         strikes = False
         with self._lock:
             if request.path.endswith(self._endpoint):
@@ -814,7 +815,7 @@ class Faulty:
 
 
 class Run:
-    """What a sync said, and what it asked for."""
+    """The output of a sync and its requests."""
 
     def __init__(self, place: Place, vendor: Any, faulty: Faulty, output: Any) -> None:
         self.place, self.vendor, self.tries = place, vendor, faulty.tries
@@ -835,12 +836,12 @@ class Run:
 
     @property
     def sentence(self) -> str:
-        """What the stream failed with."""
+        """The error message of the stream."""
         (message,) = (error.message for error in self.errors if error.stream_descriptor)
         return str(message)
 
     def require_honest_state(self) -> None:
-        """The last state claims no more than the rows that were emitted."""
+        """Assert that the last state claims no more than the rows that were emitted."""
         if not self.states:
             return
         state = self.states[-1]
@@ -855,18 +856,18 @@ class Run:
             assert last == self.ids[-1]
 
     def require_words(self) -> None:
-        """No sentence is one that helps nobody."""
-        # Compared as lists: pytest takes minutes to explain what is found in a long text.
+        """Assert that no message is useless to users."""
+        # Lists are compared, because pytest takes minutes to explain a match in a long text.
         assert [words for words in _NO_HELP if words in self.said] == []
 
 
 class Pauses(list[float]):
-    """Waits for the rate limit, none of which is slept through."""
+    """The waits for the rate limit. Nothing sleeps."""
 
 
 @pytest.fixture(autouse=True)
 def pauses(monkeypatch, waits):
-    """Small pages, the longest of random waits, and clocks that move on by all that is waited."""
+    """Small pages, the longest random waits, and clocks that move by every wait."""
     paused = Pauses()
     monotonic, now = time.monotonic, datetime.now
 
@@ -886,7 +887,7 @@ def pauses(monkeypatch, waits):
     monkeypatch.setattr(rate_limiter, "threading", SimpleNamespace(Condition=Condition))
     monkeypatch.setattr(random, "uniform", lambda _low, high: high)
     monkeypatch.setattr(Tags, "page_size", 2)
-    # Nobody reads the stack traces in the log; to write them takes a fifth of the time.
+    # The tests do not read stack traces in the log. To write them takes a fifth of the time.
     monkeypatch.setattr(sys, "tracebacklimit", 0, raising=False)
     return paused
 
@@ -915,7 +916,7 @@ def rows_before(place: Place, page: int) -> int:
 
 
 def tries_without_a_fault(place: Place) -> int:
-    # A list of several pages is read twice, but for its last page.
+    # All pages of a list except the last are read twice.
     return 2 if place is LIST else 1
 
 
@@ -929,14 +930,14 @@ def words_of(outcome: Outcome, case: Case, stream: str, context: str) -> list[st
 
 
 def spots(*, lasting: bool) -> Iterator[Any]:
-    """Every case at every place. Those that are alike last on one page and pass on the other."""
+    """Yield every case at every place. For `alike` see `Case`."""
     for number, (case, (place, page)) in enumerate(itertools.product(CASES, SPOTS)):
         outcome = case.expect(place, page)
         if outcome is None or (lasting and not case.lasts):
             continue
         if not lasting and not outcome.passes and (case.lasts or outcome.failure):
             continue
-        # Eight spots a case, two pages a place.
+        # There are eight spots per case and two pages per place.
         if case.alike and (number // 8 + number // 2 + page + lasting) % 2:
             continue
         where = f"{place.stream}-{page}"
@@ -984,7 +985,7 @@ def test_a_fault_costs_nothing_but_waits_when_it_passes(synced, waits, pauses, c
     require_all_rows(run)
     expected = [] if not outcome.passes else [case.wait or LONGEST_WAITS[0]]
     assert waits == pytest.approx(expected, abs=1.1)
-    if place is not ARCHIVE:  # whose pages are asked for side by side, and wait side by side
+    if place is not ARCHIVE:  # its pages are requested in parallel, so they wait in parallel
         assert pauses == pytest.approx([case.wait] if outcome is PAUSED else [], abs=1.1)
     if not outcome.reads_on:
         assert run.ids == run.wanted
@@ -1049,8 +1050,8 @@ _INTRODUCTION = """\
 # Faults, and what follows
 
 This page lists the faults that the tests try on both sources. `unit_tests/test_fault_matrix.py`
-holds the table of cases, makes this page from it, and fails if the two differ. To write the page
-anew:
+contains the table of cases, makes this page from it, and fails if the two differ. To write the page
+again:
 
     python -m unit_tests.test_fault_matrix > docs/faults.md
 
@@ -1060,14 +1061,14 @@ How to read the tables:
   `conversations`, `customers`, `kobjects`, `messages` and `notes` of Kustomer. "The archive" is
   the part of a search that is older than two years. "Lists" are `shortcuts`, `tags`, `teams` and
   `users`.
-- **Tries** counts the requests for one page if the fault lasts. `check` makes two at most.
+- **Tries** is the number of requests for one page if the fault lasts. `check` makes at most two.
 - **Waits** are the seconds between tries. "Random" waits have the given upper ends. One wait lasts
-  300 s at most, to which one second is added. After 30 minutes a page is not asked for again.
-- A fault that passes before the last try costs nothing but the waits. No row is lost, and no row
-  comes twice.
-- **Failure type** is that of the error trace. A stream that fails has the status INCOMPLETE. Its
-  state claims no more than the rows that were emitted.
-- **What the user reads** shows parts of the sentence. `<status>` stands for the HTTP status.
+  at most 300 s, plus one second. After 30 minutes a page is not requested again.
+- A fault that passes before the last try only costs the waits. No row is lost, and no row is
+  emitted twice.
+- **Failure type** is the type in the error trace. A stream that fails has the status INCOMPLETE.
+  Its state claims no more than the rows that were emitted.
+- **What the user reads** shows parts of the message. `<status>` stands for the HTTP status.
 """
 _TITLES = {
     "status": "HTTP statuses",
@@ -1083,7 +1084,7 @@ _HEAD = (
 
 
 def ranges(names: list[str]) -> str:
-    """`400, 404-407`; names that are no numbers are joined."""
+    """Join names. Numbers are shortened, as in `400, 404-407`."""
     if not all(name.isdigit() for name in names):
         return "; ".join(names)
     found: list[list[int]] = []
@@ -1116,7 +1117,7 @@ def waiting(outcome: Outcome, wait: float | None) -> str:
 
 
 def tries_of(outcome: Outcome, wait: float | None) -> int:
-    """Those that the table tells; so many waits of five minutes are half an hour."""
+    """Return the tries for the table. Waits of five minutes reach the limit of half an hour."""
     return min(outcome.tries, 7) if wait == 301 else outcome.tries
 
 

@@ -1,4 +1,4 @@
-"""What is shipped: the wheel, the commands it installs, and one version everywhere."""
+"""The package: the wheel, the commands that it installs, and the same version everywhere."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def pip(*arguments: str | Path) -> None:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built offline from a copy, so that nothing a former build left can slip in."""
+    """The wheel, built offline from a copy. So files of an earlier build cannot get into it."""
     place = tmp_path_factory.mktemp("wheel")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, place)
@@ -56,7 +56,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(installed: Path, tmp_path: Path) -> Iterator:
-    """Run a program as installed: in an empty directory, the wheel before everything else."""
+    """Run a program as installed: in an empty directory, with the wheel first in the path."""
 
     def run(*command: str | Path) -> str:
         environment = os.environ | {"PYTHONPATH": str(installed), "PYTHONSAFEPATH": "1"}

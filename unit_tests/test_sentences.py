@@ -1,4 +1,4 @@
-"""What a user reads after a mistake of theirs: a sentence that says what to do, and exit code 1."""
+"""What users read after their mistakes: a sentence that says what to do, and exit code 1."""
 
 import json
 import os
@@ -52,25 +52,25 @@ NO_OBJECT = {
     "true": (b"true", "holds true or false"),
 }
 NO_CATALOG = {
-    "empty object": (b"{}", "is no configured catalog"),
-    "list": (b"[]", "is no configured catalog"),
-    "null": (b"null", "is no configured catalog"),
-    "streams no list": (b'{"streams": 7}', "is no configured catalog"),
-    "stream without keys": (b'{"streams": [{}]}', "is no configured catalog"),
+    "empty object": (b"{}", "is not a configured catalog"),
+    "list": (b"[]", "is not a configured catalog"),
+    "null": (b"null", "is not a configured catalog"),
+    "streams no list": (b'{"streams": 7}', "is not a configured catalog"),
+    "stream without keys": (b'{"streams": [{}]}', "is not a configured catalog"),
     "what discover prints": (
         json.dumps({"type": "CATALOG", "catalog": CATALOG}).encode(),
-        "is no configured catalog",
+        "is not a configured catalog",
     ),
     "unknown mode": (
         json.dumps(CATALOG).replace('"sync_mode": "full', '"sync_mode": "half').encode(),
-        "is no configured catalog",
+        "is not a configured catalog",
     ),
 }
 
 
 @pytest.fixture
 def run(tmp_path):
-    """Run a verb with files of these contents; None is a file that does not exist."""
+    """Run a command with files of these contents. None is a file that does not exist."""
 
     def run(verb, *, config=b'{"api_key": "made-up-key"}', **files):
         arguments = [verb]
@@ -85,7 +85,7 @@ def run(tmp_path):
 
 
 def sentence(output):
-    """The one error, which must be the user's to correct."""
+    """Return the message of the only error. It must be a config error."""
     (error,) = output.errors
     assert error.trace.error.failure_type is FailureType.config_error
     return error.trace.error.message

@@ -1,12 +1,12 @@
-"""What `spec` and `discover` say, beside what they said before.
+"""Compares the output of `spec` and `discover` with the snapshots.
 
-A changed or missing part fails: users have configurations and tables that rest on it. An added part
-fails too, until it is accepted:
+A changed or missing part fails, because the configurations and tables of users depend on it. An
+added part fails too, until you accept it:
 
     python -m unit_tests.test_snapshots
 
-That accepts additions only. To change or to remove a part is a breaking change: edit the snapshot
-by hand, say it in CHANGELOG.md, and raise the major version.
+This command accepts additions only. A changed or removed part is a breaking change: edit the
+snapshot by hand, describe it in CHANGELOG.md, and raise the major version.
 """
 
 import json
@@ -29,7 +29,7 @@ VERBS = ("spec", "discover")
 
 
 def said(source, verb):
-    """The answer to a verb, without what only helps people, and with streams by their name."""
+    """Return the answer to a command, without texts for people, and with streams by their names."""
     made, config = SOURCES[source]
     if verb == "spec":
         (message,) = _run_command(made(), ["spec"]).spec_messages
@@ -38,7 +38,7 @@ def said(source, verb):
     return {stream["name"]: stream for stream in message["catalog"]["streams"]}
 
 
-# Words for people may change freely.
+# Texts for people may change at any time.
 _WORDS = frozenset({"description", "title", "examples", "pattern_descriptor", "order"})
 
 
@@ -47,7 +47,7 @@ def without_words(value):
         return {
             key: without_words(item)
             for key, item in value.items()
-            # A column may be called like one of these words.
+            # A column may have the same name as one of these words.
             if key not in _WORDS or isinstance(item, dict)
         }
     return [without_words(item) for item in value] if isinstance(value, list) else value

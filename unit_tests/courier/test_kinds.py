@@ -1,6 +1,6 @@
-"""What holds for every list of Courier's. A stream gets these tests by being listed.
+"""Tests that every Courier list must pass. Every stream of the source runs them.
 
-A list with another envelope is made up here, because no listed stream has one yet.
+This file defines a list with another envelope, because no stream of the source has one yet.
 """
 
 import pytest
@@ -21,7 +21,7 @@ FINISHED = {"__ab_full_refresh_sync_complete": True}
 
 
 class CursorOnTop(Paging):
-    """`{"cursor": str, "has_more": bool}`, as if Courier had such lists."""
+    """`{"cursor": str, "has_more": bool}`: a family of paging for tests."""
 
     @staticmethod
     def next_cursor(body):
@@ -32,7 +32,7 @@ class CursorOnTop(Paging):
 
 
 class Tenants(CourierListStream):
-    """A list with its paging on top and its rows under another key."""
+    """A list with its paging at the top level and its rows under another key."""
 
     name = "tenants"
     endpoint = "tenants"
@@ -44,7 +44,7 @@ class Tenants(CourierListStream):
 
 
 class Source(SourceCourier):
-    """The source with the stream that is made up here."""
+    """The source with the stream of this file."""
 
     stream_classes = (*SourceCourier.stream_classes, Tenants)
 
@@ -52,7 +52,7 @@ class Source(SourceCourier):
 every_stream = pytest.mark.parametrize(
     "stream", Source.stream_classes, ids=lambda stream: stream.name
 )
-# How a page of each family is wrapped, given the cursor of the next one.
+# Builds the envelope of a page of each family from the cursor of the next page.
 ENVELOPES = {
     MoreAndCursor: lambda cursor: {"paging": {"more": cursor is not None, "cursor": cursor}},
     CursorOnTop: lambda cursor: {"has_more": cursor is not None, "cursor": cursor},
@@ -60,7 +60,7 @@ ENVELOPES = {
 
 
 class Pages:
-    """A vendor of one list: so many rows, four a page."""
+    """A vendor with one list, four rows per page."""
 
     def __init__(self, stream, rows=23, edit=lambda body, number: None):
         self.stream, self.edit = stream, edit

@@ -1,4 +1,4 @@
-"""The messages stream: every row once, newest first, from any page on and whatever happens."""
+"""The messages stream: every row once, newest first, from any page, and under all faults."""
 
 import pytest
 from airbyte_cdk.models import AirbyteStreamStatus, FailureType, SyncMode
@@ -20,7 +20,7 @@ PAGES = 13
 
 @pytest.fixture
 def vendor(requests_mock, answer):
-    """A workspace of thirteen pages, the last of them short."""
+    """A workspace with thirteen pages. The last one is short."""
     workspace = Courier(rows=ROWS)
     answer(requests_mock, HOST, workspace)
     return workspace
@@ -54,7 +54,7 @@ def failure_types(output):
 def test_every_row_is_read_once_and_as_sent_when_there_are_many_pages(vendor):
     output = read_messages(vendor)
     sent = [message.row() for message in reversed(vendor.messages())]
-    # The CDK leaves out top-level nulls of every record.
+    # The CDK drops top-level nulls of every record.
     wanted = [{key: value for key, value in row.items() if value is not None} for row in sent]
     assert [record.record.data for record in output.records] == wanted
     assert status(output) is COMPLETE
@@ -88,7 +88,7 @@ NO_CURSOR = pytest.mark.parametrize(
 
 
 class NoCursor:
-    """A vendor that leaves out the cursor of its fifth page, so many times."""
+    """A vendor that leaves out the cursor of its fifth page a number of times."""
 
     def __init__(self, vendor, cursor, times):
         self.vendor, self.cursor, self.left = vendor, cursor, times
@@ -219,7 +219,7 @@ def test_all_is_read_from_the_top_when_the_saved_cursor_is_refused(
     refusals = []
 
     class Refusing:
-        """The vendor, which takes every cursor but the saved one when it comes first."""
+        """The vendor, but it refuses the saved cursor once."""
 
         def handle(self, request):
             if request.params == saved and not refusals:
@@ -297,7 +297,7 @@ def test_unknown_columns_are_kept_when_a_row_has_them(requests_mock):
 
 
 class Pages:
-    """A vendor whose pages a function makes, each with a new cursor to the next."""
+    """A vendor whose pages come from a function. Each page has a new cursor to the next."""
 
     def __init__(self, rows_of):
         self.rows_of, self.asked = rows_of, 0
@@ -366,5 +366,5 @@ def test_a_saved_cursor_that_is_refused_and_met_again_fails_with_a_sentence(
     answer(requests_mock, HOST, Refusing())
     output = read_messages(vendor, saved)
     assert failure_types(output) == {FailureType.system_error}
-    assert "a cursor that it gave itself" in output.errors[0].trace.error.message
+    assert "that it had sent itself" in output.errors[0].trace.error.message
     assert ids(output) == newest_first(vendor)[:60]

@@ -1,4 +1,4 @@
-"""The front door of the Courier source: spec, check, hosts, and the key that stays inside."""
+"""The entry point of the Courier source: spec, check, hosts, and a key that stays secret."""
 
 import pytest
 import requests

@@ -1,4 +1,4 @@
-"""What is retried, how long is waited, and what a sync ends as, seen on a stream of Courier's."""
+"""Retries, waits, and how a sync ends, tested with a stream of Courier."""
 
 import random
 
@@ -18,7 +18,7 @@ MESSAGES = f"{HOST}/messages"
 CONFIG = {"api_key": "made-up-key"}
 CATALOG = CatalogBuilder().with_stream("messages", SyncMode.full_refresh).build()
 GOOD = {"json": {"paging": {"more": False}, "results": [{"id": "1-one"}, {"id": "1-two"}]}}
-# Both what the vendor answers and how the connection breaks.
+# Answers of the vendor and ways to break the connection.
 FAILURES = {
     "429": {"status_code": 429, "json": {"message": "slow down"}},
     "500": {"status_code": 500, "text": ""},
@@ -51,7 +51,7 @@ def statuses(output):
 
 @pytest.fixture
 def longest_waits(monkeypatch):
-    """Jitter always at its upper end, so that waits can be compared."""
+    """Jitter is always at its upper end, so that tests can compare waits."""
     monkeypatch.setattr(random, "uniform", lambda _low, high: high)
 
 

@@ -1,6 +1,6 @@
-"""The contract with the CDK: each seam of http_source/cdk.py, against the CDK that is installed.
+"""The contract with the CDK: each part of http_source/cdk.py, against the installed CDK.
 
-If a new CDK breaks one of these, change http_source/cdk.py and not the code that uses it.
+If a new CDK breaks one of these tests, change http_source/cdk.py and not the code that uses it.
 """
 
 import json
@@ -42,7 +42,7 @@ logger = logging.getLogger("airbyte")
 
 
 class Plain(Stream):
-    """A stream that cannot be resumed, read by the CDK's own loop."""
+    """A stream that cannot be resumed. The CDK's own loop reads it."""
 
     name = "plain"
     primary_key = "id"
@@ -171,7 +171,7 @@ def test_a_failed_stream_is_told_with_its_type_and_the_sync_ends_as_a_config_err
     with pytest.raises(AirbyteTracedException) as raised:
         listen()
     assert failures == [FailureType.transient_error]
-    # If this is no longer so, `HttpSource.read` need not set it right.
+    # If this changes, `HttpSource.read` does not need to correct the failure type.
     assert raised.value.failure_type is FailureType.config_error
     cdk.set_failure_type(raised.value, FailureType.transient_error)
     assert raised.value.as_airbyte_message().trace.error.failure_type is failures[0]
@@ -201,7 +201,7 @@ class Strategy(BackoffStrategy):
 
 
 class Handler(HttpStatusErrorHandler):
-    """Retries whatever is not good."""
+    """Retries every answer that is not good."""
 
     def __init__(self, judge=None):
         super().__init__(logger, max_retries=2)
@@ -235,11 +235,11 @@ def test_the_client_adds_a_second_to_each_wait(requests_mock, waits, seconds):
 def test_the_client_takes_a_wait_of_nothing_for_no_opinion(requests_mock, waits):
     requests_mock.get(URL, [{"status_code": 503}, {"text": "{}"}])
     client(requests.Session(), Handler(), Strategy(0.0)).send_request("GET", URL, {})
-    assert waits == [1]  # by the CDK's own exponential rule
+    assert waits == [1]  # from the CDK's own exponential rule
 
 
 def test_the_client_asks_the_handler_about_each_answer_before_it_reads_the_body(requests_mock):
-    """So the handler may read the body as a stream, and what it raises ends the request."""
+    """So the handler may read the body as a stream, and its errors end the request."""
     requests_mock.get(URL, text="made up")
     read_before = []
 
@@ -323,7 +323,7 @@ sys.stderr.write(output.getvalue())
 
 
 def test_what_the_cdk_prints_and_logs_goes_where_it_is_sent():
-    """In a process of its own, because pytest has handlers on the same loggers."""
+    """It runs in its own process, because pytest has handlers on the same loggers."""
     run = subprocess.run(
         [sys.executable, "-c", PRINTS], check=True, capture_output=True, text=True, cwd=ROOT
     )
@@ -343,7 +343,7 @@ def test_one_session_serves_many_threads(requests_mock):
     def ask():
         try:
             client(session, Handler(), Strategy(1.0)).send_request("GET", URL, {})
-        except Exception as error:  # noqa: BLE001 - whatever it is
+        except Exception as error:  # noqa: BLE001 - every error counts
             failed.append(error)
 
     threads = [threading.Thread(target=ask) for _ in range(16)]

@@ -1,4 +1,4 @@
-"""The rate limiter by the clock of a test, against vendors that count in their own ways."""
+"""The rate limiter with a test clock, against vendors that count in different ways."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from http_source.rate_limiter import RateLimiter
 
 
 class Vendor:
-    """Counts requests when they arrive; refuses those over the limit."""
+    """Counts requests when they arrive. It refuses those above the limit."""
 
     def __init__(self, limit: int, *, sliding: bool, others: float = 0.0) -> None:
         self.limit, self.sliding, self.others = limit, sliding, others
@@ -35,7 +35,7 @@ class Vendor:
 def run(
     vendor: Vendor, limiter: RateLimiter, requests: int, *, threads: int, seed: int, told: bool
 ) -> tuple[float, int]:
-    """Seconds until all requests are answered, and how many were refused."""
+    """Return the seconds until all requests are answered, and how many were refused."""
     chance = random.Random(seed)
     under_way: list[tuple[float, float, int]] = []  # arrival, answer, request
     now, sent, refused, arrived = 0.0, 0, 0, {}
@@ -142,7 +142,7 @@ def test_a_request_that_is_never_answered_frees_its_place_in_time():
 def test_a_refusal_holds_all_requests_for_as_long_as_it_says(headers):
     limiter = RateLimiter({})
     limiter.answered("list", 1, 429, headers, 0.0)
-    limiter.hold("list", 7.0, 0.0)  # as the backoff of the request decides
+    limiter.hold("list", 7.0, 0.0)  # the backoff of the request makes this call
     assert limiter.wait("list", 0.0) == pytest.approx(7.0)
     assert limiter.wait("list", 7.1) == 0
 

@@ -1,4 +1,4 @@
-"""How long a vendor's headers ask us to wait, in every spelling that vendors use."""
+"""The wait that a vendor's headers ask for, in every format that vendors use."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -123,7 +123,7 @@ def test_a_header_never_raises_when_its_date_lies_at_the_end_of_the_calendar(nam
     assert hint is None or hint > 0
 
 
-@settings(deadline=None)  # a slow machine is no slow function
+@settings(deadline=None)  # the machine may be slow
 @given(
     st.sampled_from([200, 429, 503]),
     st.dictionaries(

@@ -1,4 +1,4 @@
-"""How a sync of several streams ends, and how the process does; Kustomer's lists stand for any."""
+"""How a sync of several streams and its process end. Kustomer's lists are the example."""
 
 import json
 import os
@@ -21,7 +21,7 @@ COMPLETE, INCOMPLETE = AirbyteStreamStatus.COMPLETE, AirbyteStreamStatus.INCOMPL
 TRANSIENT = {"status_code": 500}
 SYSTEM = {"json": {"rows": []}}
 CONFIG = {"status_code": 403, "json": {"errors": [{"message": "Missing role"}]}}
-# Longer than any process of these tests may take, shorter than the waits that it must not join.
+# Longer than any process of these tests may take. Shorter than the waits that it must not finish.
 PATIENCE_SECONDS = 30
 
 
@@ -33,7 +33,7 @@ def catalog(*names):
 
 
 def read_lists(requests_mock, answer, failures):
-    """Read three lists of which some fail, each in its own way."""
+    """Read three lists. Those in `failures` fail, each in its own way."""
     org = Kustomer(rows=0, list_rows=7)
     answer(requests_mock, HOST, org)
     for name, failure in failures.items():
@@ -93,7 +93,7 @@ def test_an_unknown_stream_fails_loudly_and_the_known_is_read_when_a_catalog_nam
 
 @pytest.fixture
 def start(tmp_path):
-    """Start a program that ends in `launch(...)`, to read messages from a vendor that listens."""
+    """Start a program that calls `launch(...)` and reads messages from a listening vendor."""
     processes = []
 
     def start(program, vendor):
@@ -167,7 +167,7 @@ launch(Source(), sys.argv[1:])
 
 
 def far_away_second_page():
-    """A vendor that asks whoever fetches the second page to come back much later."""
+    """A vendor whose second page fails again and again, so that its retries wait for long."""
     courier = Courier(rows=3000)
     courier.switch(faults=[{"kind": "503", "at": tuple(range(2, 30))}])
     return FakeVendor(courier=courier)

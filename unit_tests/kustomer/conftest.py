@@ -1,4 +1,4 @@
-"""An org that answers at Kustomer's address while time stands still, and syncs that read it."""
+"""Fixtures: an org that answers at Kustomer's address, a fixed clock, and syncs of that org."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -28,7 +28,7 @@ Edit = Callable[[dict[str, Any], Request, int], None]
 
 
 class Sync:
-    """What one run of `read` said."""
+    """The output of one `read`."""
 
     def __init__(self, output: entrypoint_wrapper.EntrypointOutput) -> None:
         self.messages = list(output.get_message_iterator())
@@ -41,7 +41,7 @@ class Sync:
 
     def ids(self, stream: str) -> list[str]:
         """The ids of a stream's rows, in order."""
-        return [row["id"] for row in self.rows(stream)]
+        return [_identity(row) for row in self.rows(stream)]
 
     def states(self, stream: str) -> list[dict[str, Any]]:
         """The states of a stream, in order."""
@@ -56,7 +56,7 @@ class Sync:
         found, before = [], []
         for message in self.messages:
             if message.type is Type.RECORD and message.record.stream == stream:
-                before.append(message.record.data["id"])
+                before.append(_identity(message.record.data))
             elif message.type is Type.STATE and _stream_of(message) == stream:
                 found.append((list(before), dict(message.state.stream.stream_state.__dict__)))
         return found
@@ -71,7 +71,7 @@ class Sync:
         return {error.trace.error.failure_type for error in self.output.errors}
 
     def failure(self, stream: str) -> str:
-        """The sentence that one stream failed with."""
+        """The error message of one stream."""
         (message,) = (
             error.trace.error.message
             for error in self.output.errors
@@ -87,8 +87,13 @@ class Sync:
 
     @property
     def everything_said(self) -> str:
-        """The whole output."""
+        """The complete output."""
         return "\n".join(map(str, self.messages))
+
+
+def _identity(row: Mapping[str, Any]) -> str:
+    """Return the id of a row. A custom attribute has no id, so its kind and name are used."""
+    return row["id"] if "id" in row else f"{row['resource']}.{row['name']}"
 
 
 def _stream_of(message: AirbyteMessage) -> str:
@@ -96,9 +101,9 @@ def _stream_of(message: AirbyteMessage) -> str:
 
 
 class Edited:
-    """A vendor whose good answers are changed on the way: `edit(body, request, number)`.
+    """A vendor whose good answers are changed by `edit(body, request, number)`.
 
-    The number counts the answers of one path from 1. What the edit raises as a `Reply` is the
+    The number counts the answers of one path from 1. If `edit` returns a `Reply`, that is the
     answer instead.
     """
 
@@ -122,7 +127,7 @@ class Edited:
 
 @pytest.fixture
 def time(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ticking]:
-    """Our clock and the vendor's stand still at `NOW`; `time.tick(seconds)` moves both."""
+    """Our clock and the vendor's stand still at `NOW`. `time.tick(seconds)` moves both."""
     with freezegun.freeze_time(NOW, ignore=["_pytest.timing"]) as frozen:
         yield frozen
 
@@ -131,7 +136,7 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ticking]:
 def org(requests_mock: wire.Mocker, answer: Any, time: Ticking) -> Callable[..., Kustomer]:
     """Make an org that answers: `org({"note": 20}, page_size_max=7, edit=...)`.
 
-    What is no argument of `Kustomer` is one of its switches.
+    Arguments that `Kustomer` does not have are its switches.
     """
 
     def make(
@@ -142,6 +147,7 @@ def org(requests_mock: wire.Mocker, answer: Any, time: Ticking) -> Callable[...,
         list_rows: Any = 0,
         setting_rows: Any = 0,
         child_rows: Any = 0,
+        event_rows: Any = 0,
         years: float = 1,
         ties: tuple[int, ...] = (),
         **switches: Any,
@@ -151,6 +157,7 @@ def org(requests_mock: wire.Mocker, answer: Any, time: Ticking) -> Callable[...,
             list_rows=list_rows,
             setting_rows=setting_rows,
             child_rows=child_rows,
+            event_rows=event_rows,
             years=years,
             ties=ties,
         )
@@ -165,8 +172,8 @@ def org(requests_mock: wire.Mocker, answer: Any, time: Ticking) -> Callable[...,
 def sync(tmp_path: Path) -> Callable[..., Sync]:
     """Read streams of an org: `sync(vendor, "notes", state={"notes": {...}})`.
 
-    Incremental unless `mode` says otherwise. A `state_file` is handed over as it is. With a
-    `source_class`, streams of a test are read beside the real ones.
+    The default of `mode` is incremental. A `state_file` is passed unchanged. A `source_class` may
+    have streams of a test besides the real ones.
     """
 
     def sync(

@@ -1,4 +1,4 @@
-"""What is older than two years: from the archive's search, seamed to the normal one."""
+"""Records older than two years: they come from the archive, and the seam loses none."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -32,7 +32,7 @@ def asked(vendor, endpoint):
 
 
 def bounds(entry):
-    """The bounds of a request's updated_at, lower first."""
+    """Return the bounds of a request's updated_at, lower bound first."""
     found = {}
     for criterion in entry.criteria["and"]:
         ((attribute, condition),) = criterion.items()

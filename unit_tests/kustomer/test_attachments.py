@@ -1,4 +1,11 @@
-"""Attachments: an id for each, and no link by which anybody may take the file."""
+"""Attachments: each gets an id, and no link that gives access to the file is emitted."""
+
+import re
+
+import pytest
+from airbyte_cdk.models import AirbyteStreamStatus, FailureType
+
+from fake_vendor import Fault
 
 
 def test_no_signed_link_is_emitted_and_every_file_has_its_id(org, sync):
@@ -22,8 +29,8 @@ def test_links_of_any_shape_are_kept_out(org, sync):
 
     def edit(body, request, number):
         if "/attachments" in request.path:
-            for row in body["data"]:
-                row["id"] = "5a"
+            for number_of_row, row in enumerate(body["data"]):
+                row["id"] = f"5a{number_of_row}"
                 row["links"] = next(shapes, None)
 
     vendor = org({"conversation": 1}, child_rows={"attachment": 5}, edit=edit)
@@ -41,3 +48,98 @@ def test_a_signature_in_the_path_of_a_file_is_cut_off(org, sync):
     synced = sync(vendor, "attachments", start_date="2015-01-01")
     assert len(synced.ids("attachments")) == 5
     assert "made-up-signature" not in synced.everything_said
+
+
+def attachments(org, sync, change, conversations=1, rows=5):
+    """A sync of attachments whose rows, and lists of rows, were changed on the way."""
+
+    def edit(body, request, number):
+        if "/attachments" in request.path:
+            change(body["data"])
+
+    vendor = org({"conversation": conversations}, child_rows={"attachment": rows}, edit=edit)
+    return sync(vendor, "attachments", start_date="2015-01-01")
+
+
+def test_a_signed_link_anywhere_in_a_row_is_cut_off(org, sync):
+    signed = "https://files.example.com/x.jpg?X-Amz-Date=1&X-Amz-Signature=made-up-signature&a=b"
+
+    def change(rows):
+        for row in rows:
+            row["attributes"]["thumbnails"] = [{"url": signed}]
+            row["attributes"]["text"] = f"see {signed} for more"
+            row["meta"] = {"at": signed}
+
+    synced = attachments(org, sync, change)
+    assert len(synced.ids("attachments")) == 5
+    rest = synced.rows("attachments")[0]["additional_attributes"]
+    assert rest["text"] == "see https://files.example.com/x.jpg for more"
+    assert rest["thumbnails"] == [{"url": "https://files.example.com/x.jpg"}]
+    assert "made-up-signature" not in synced.everything_said
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "/v1/conversations/5a/attachments",
+        "http://[not-a-host/attachments/5b",
+        "/v1/messages/5a/files/5b",
+        "/v1/messages/5a/attachments/",
+        "/v1/messages/5a/attachments/5b",
+    ],
+)
+def test_rows_that_no_link_tells_apart_fail_the_stream(org, sync, link):
+    def change(rows):
+        for row in rows:
+            row["links"]["self"] = link
+
+    synced = attachments(org, sync, change)
+    assert synced.rows("attachments") == []
+    assert synced.failures == {FailureType.system_error}
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_lists_that_are_gone_although_their_conversations_are_not_fail_the_stream(
+    org, sync, requests_mock, status
+):
+    vendor = org({"conversation": 30}, child_rows={"attachment": 60})
+    gone = re.compile(r".*/v1/conversations/.*/attachments")
+    requests_mock.get(gone, status_code=status, json={"errors": []})
+    synced = sync(vendor, "attachments", start_date="2015-01-01")
+    assert synced.status("attachments") is AirbyteStreamStatus.INCOMPLETE
+    assert "the search still finds conversation" in synced.failure("attachments")
+    assert synced.states("attachments") == []
+
+
+@pytest.mark.parametrize("status", [400, 409, 422])
+def test_another_refusal_of_a_list_is_no_conversation_that_is_gone(
+    org, sync, requests_mock, status
+):
+    vendor = org({"conversation": 3}, child_rows={"attachment": 6})
+    refused = re.compile(r".*/v1/conversations/.*/attachments")
+    requests_mock.get(refused, status_code=status, json={"errors": []})
+    synced = sync(vendor, "attachments", start_date="2015-01-01")
+    assert synced.failures == {FailureType.system_error}
+
+
+def test_a_state_of_the_retired_connector_says_nothing_of_attachments(org, sync):
+    vendor = org({"conversation": 40}, child_rows={"attachment": 90})
+    for state in (
+        {"bookmarks": {"conversations": "2026-05-20T00:00:00Z"}},
+        {"updated_at": "2026-05-20T00:00:00Z"},
+    ):
+        synced = sync(
+            vendor, "attachments", "conversations", state_file=state, start_date="2015-01-01"
+        )
+        assert len(synced.ids("attachments")) == 90
+        assert 0 < len(synced.ids("conversations")) < 40
+
+
+def test_what_fails_for_attachments_is_told_of_attachments(org, sync):
+    vendor = org({"conversation": 4}, child_rows={"attachment": 9})
+    state = {"attachments": {"updated_at": "not a date"}}
+    synced = sync(vendor, "attachments", state=state)
+    assert "saved state of stream 'attachments'" in synced.failure("attachments")
+    vendor.switch(faults=(Fault("500", at=tuple(range(1, 40))),))
+    synced = sync(vendor, "attachments")
+    assert "Stream attachments: POST" in synced.failure("attachments")

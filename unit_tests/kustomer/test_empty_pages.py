@@ -1,4 +1,4 @@
-"""A first page without rows, though it says that there are some."""
+"""A first page without rows that says that there are rows."""
 
 import pytest
 from airbyte_cdk.models import AirbyteStreamStatus, FailureType

@@ -1,14 +1,22 @@
-"""Searches by attributes that Kustomer does not document: proved, or replaced by a whole list."""
+"""Searches by attributes that Kustomer does not document: proved, or replaced by a fallback."""
 
+import orjson
 import pytest
 from airbyte_cdk.models import AirbyteStreamStatus, FailureType
 
+from fake_vendor import Reply
 from source_kustomer import SourceKustomer
 from source_kustomer.guarded import GuardedSearchStream
+from source_kustomer.lists import IncrementalListStream
+from source_kustomer.streams import WorkItems
 
 COMPLETE, INCOMPLETE = AirbyteStreamStatus.COMPLETE, AirbyteStreamStatus.INCOMPLETE
 GUARDED = [one for one in SourceKustomer.stream_classes if issubclass(one, GuardedSearchStream)]
-WITH_LIST = [stream for stream in GUARDED if stream.fallback is not None]
+WITH_LIST = [
+    stream
+    for stream in GUARDED
+    if stream.fallback is not None and issubclass(stream.fallback, IncrementalListStream)
+]
 WITHOUT_LIST = [stream for stream in GUARDED if stream.fallback is None]
 unheeded = pytest.mark.parametrize("undocumented", ["refused", "ignored", "empty"])
 both_modes = pytest.mark.parametrize("mode", ["incremental", "full_refresh"])
@@ -23,7 +31,7 @@ def ids(vendor, stream):
 
 
 def fallbacks(synced):
-    return [line for line in synced.logs if "does not heed" in line]
+    return [line for line in synced.logs if "does not support" in line]
 
 
 def searches(vendor):
@@ -133,7 +141,7 @@ def test_the_stream_fails_and_keeps_its_state_when_only_the_first_page_is_heeded
     synced = sync(vendor, stream.name, start_date="2015-01-01")
     assert synced.failures == {FailureType.system_error}
     assert synced.status(stream.name) is INCOMPLETE
-    assert "not for all of its pages" in synced.failure(stream.name)
+    assert "but not for all pages" in synced.failure(stream.name)
     for emitted, state in synced.checkpoints(stream.name):
         assert len(set(emitted)) <= 31
         assert state[stream.cursor_attribute] < "2026-05-31"
@@ -172,3 +180,170 @@ def test_an_empty_page_is_believed_whatever_the_vendor_counts(org, sync, time, s
     second = sync(vendor, stream.name, state=state, start_date="2015-01-01")
     assert second.status(stream.name) is COMPLETE
     assert fallbacks(second) == []
+
+
+@each(GUARDED)
+def test_pages_that_are_too_large_prove_the_attribute_too(org, sync, stream):
+    vendor = org({stream.query_context: 150}, row_bytes=80_000)
+    synced = sync(vendor, stream.name, start_date="2015-01-01")
+    assert sorted(synced.ids(stream.name)) == ids(vendor, stream)
+    assert fallbacks(synced) == []
+
+
+@each(GUARDED)
+def test_one_odd_page_is_fetched_again(org, sync, stream):
+    def edit(body, request, number):
+        if number == 1:
+            body["data"].reverse()
+
+    vendor = org({stream.query_context: 90}, page_size_max=30, edit=edit)
+    synced = sync(vendor, stream.name, start_date="2015-01-01")
+    assert sorted(synced.ids(stream.name)) == ids(vendor, stream)
+    assert fallbacks(synced) == []
+
+
+def without_criteria(answer):
+    """An edit of answers to searches that name no attribute."""
+
+    def edit(body, request, number):
+        if request.method == "POST" and "and" not in orjson.loads(request.body):
+            return answer(body)
+        return None
+
+    return edit
+
+
+@each(GUARDED)
+def test_an_empty_search_without_an_attribute_hides_nothing(org, sync, time, stream):
+    edit = without_criteria(lambda body: body.update(data=[], meta={}))
+    vendor = org({stream.query_context: 50}, edit=edit)
+    first = sync(vendor, stream.name, start_date="2015-01-01")
+    assert sorted(first.ids(stream.name)) == ids(vendor, stream)
+    time.tick(3600)
+    state = {stream.name: first.state(stream.name)}
+    second = sync(vendor, stream.name, state=state, start_date="2015-01-01")
+    assert second.status(stream.name) is COMPLETE
+    assert second.ids(stream.name) == []
+    vendor.switch(undocumented="empty")
+    third = sync(vendor, stream.name, start_date="2015-01-01")
+    if stream in WITH_LIST:
+        assert sorted(third.ids(stream.name)) == ids(vendor, stream)
+
+
+@each(WITH_LIST)
+def test_a_search_without_an_attribute_that_is_refused_leads_to_the_list(org, sync, time, stream):
+    edit = without_criteria(lambda _: Reply(400, {}, b'{"errors": []}'))
+    vendor = org({stream.query_context: 50}, edit=edit)
+    first = sync(vendor, stream.name, start_date="2015-01-01")
+    assert fallbacks(first) == []
+    time.tick(3600)
+    state = {stream.name: first.state(stream.name)}
+    second = sync(vendor, stream.name, state=state, start_date="2015-01-01")
+    assert second.status(stream.name) is COMPLETE
+    assert second.ids(stream.name) == []
+    assert len(fallbacks(second)) == 1
+
+
+@each([stream for stream in WITH_LIST if stream.has_archive])
+def test_every_window_must_prove_the_attribute(org, sync, stream):
+    """The filters are ignored, the order is kept, and all records are in the youngest window."""
+
+    def edit(body, request, number):
+        if request.method == "POST" and "/archive/" not in request.path:
+            everything = sorted(
+                vendor.records(stream.query_context), key=lambda one: one.updated_ms
+            )
+            body["data"] = [orjson.loads(one.raw()) for one in everything]
+            body["meta"].pop("total")
+
+    vendor = org({stream.query_context: 20}, years=0.5, edit=edit)
+    synced = sync(vendor, stream.name, start_date="2015-01-01")
+    assert sorted(synced.ids(stream.name)) == ids(vendor, stream)
+    assert synced.status(stream.name) is COMPLETE
+
+
+# Work items: if not by updated_at, then by the moment of completion
+
+COMPLETED = ("work_item_handle_completed_at", "work_item_created_at")
+
+
+def completed(vendor):
+    return sorted(one.id for one in vendor.records("work_item") if one.completed_ms > 0)
+
+
+@pytest.mark.parametrize("undocumented", ["refused", "ignored", "empty"])
+@both_modes
+def test_completed_items_are_read_when_items_cannot_be_searched_by_their_change(
+    org, sync, time, undocumented, mode
+):
+    vendor = org({"work_item": 60}, undocumented=undocumented, heeded=COMPLETED, page_size_max=20)
+    first = sync(vendor, "work_items", mode=mode, start_date="2015-01-01")
+    assert sorted(first.ids("work_items")) == completed(vendor)
+    assert first.status("work_items") is COMPLETE
+    (said,) = fallbacks(first)
+    assert "work_item_handle_completed_at is used instead" in said
+    assert "only the items that an agent has completed" in said
+    assert first.state("work_items") == {"handle_completed_at": "2026-05-31T23:58:00.000Z"}
+    time.tick(3600)
+    changed = vendor.touch("work_item", completed(vendor)[3]).id
+    time.tick(3600)
+    state = {"work_items": first.state("work_items")}
+    second = sync(vendor, "work_items", state=state, start_date="2015-01-01")
+    assert second.ids("work_items") == [changed]
+    assert [line for line in second.logs if "the saved state counts" in line] == []
+
+
+def test_work_items_begin_anew_when_another_attribute_is_counted_and_say_so(org, sync, time):
+    vendor = org({"work_item": 40})
+    everything = ids(vendor, WorkItems)
+    first = sync(vendor, "work_items", start_date="2015-01-01")
+    assert first.state("work_items") == {"updated_at": "2026-05-31T23:58:00.000Z"}
+    time.tick(3600)
+    vendor.switch(undocumented="refused", heeded=COMPLETED)
+    state = {"work_items": first.state("work_items")}
+    second = sync(vendor, "work_items", state=state, start_date="2015-01-01")
+    assert sorted(second.ids("work_items")) == completed(vendor)
+    (said,) = [line for line in second.logs if "the saved state counts" in line]
+    assert "counts updated_at, but this sync counts handle_completed_at" in said
+    time.tick(3600)
+    vendor.switch(undocumented="heeded")
+    state = {"work_items": second.state("work_items")}
+    third = sync(vendor, "work_items", state=state, start_date="2015-01-01")
+    assert sorted(third.ids("work_items")) == everything
+    (said,) = [line for line in third.logs if "the saved state counts" in line]
+    assert "counts handle_completed_at, but this sync counts updated_at" in said
+    state = {"work_items": third.state("work_items")}
+    fourth = sync(vendor, "work_items", state=state, start_date="2015-01-01")
+    assert fourth.ids("work_items") == []
+
+
+def test_items_of_which_none_is_completed_are_no_rows_and_no_failure(org, sync):
+    vendor = org(undocumented="refused", heeded=COMPLETED)
+    while len(vendor.records("work_item")) < 3:
+        vendor.insert("work_item", indexed=True)
+    for record in vendor.records("work_item"):
+        if record.completed_ms > 0:
+            vendor.delete("work_item", record.id)
+    synced = sync(vendor, "work_items", start_date="2015-01-01")
+    assert synced.rows("work_items") == []
+    assert synced.status("work_items") is COMPLETE
+
+
+def test_an_empty_search_is_not_believed_when_many_items_are_open_and_none_is_seen_completed(
+    org, sync
+):
+    def edit(body, request, number):
+        for row in body["data"]:
+            row["attributes"].pop("handle")
+
+    vendor = org(
+        {"work_item": 30},
+        undocumented="empty",
+        heeded=("work_item_created_at",),
+        page_size_max=20,
+        edit=edit,
+    )
+    synced = sync(vendor, "work_items", start_date="2015-01-01")
+    assert synced.status("work_items") is INCOMPLETE
+    assert synced.states("work_items") == []
+    assert "handle.completedAt" in synced.failure("work_items")

@@ -1,6 +1,6 @@
-"""What holds for every stream because of its kind. A stream gets these tests by being listed.
+"""Tests that every stream must pass because of its kind. Every stream of the source runs them.
 
-A kind that no listed stream has yet is stood for by a stream that is made up here.
+For a kind that no stream of the source has yet, this file defines a stream.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -12,6 +12,7 @@ from fake_vendor import Fault
 from fake_vendor.data import (
     CHILD_KINDS,
     CHILD_LISTS,
+    EVENT_PATHS,
     LIST_KINDS,
     LIST_PAGE_SIZES,
     PATHS,
@@ -20,8 +21,12 @@ from fake_vendor.data import (
 )
 from source_kustomer import SourceKustomer
 from source_kustomer.children import ChildStream
+from source_kustomer.events import EventLogStream
+from source_kustomer.included import IncludedStream
 from source_kustomer.lists import FullRefreshListStream, IncrementalListStream
+from source_kustomer.metadata import MetadataStream
 from source_kustomer.search import SearchStream
+from source_kustomer.stream import FullRefreshStream
 from source_kustomer.streams import Conversations
 
 LISTS = (*LIST_KINDS, *SETTING_KINDS)
@@ -38,7 +43,7 @@ SCHEMA = {
 
 
 class Labels(FullRefreshListStream):
-    """Tags, as if they told no moment of change."""
+    """Tags, as if they had no `updated_at`."""
 
     name = "labels"
     endpoint = "tags"
@@ -49,7 +54,7 @@ class Labels(FullRefreshListStream):
 
 
 class MessagesByCreation(SearchStream):
-    """Messages, searched by their creation."""
+    """Messages, searched by `created_at`."""
 
     name = "messages_by_creation"
     query_context = "message"
@@ -61,7 +66,7 @@ class MessagesByCreation(SearchStream):
 
 
 class ConversationMessages(ChildStream):
-    """The messages of each conversation, one list a conversation."""
+    """The messages of each conversation, one list per conversation."""
 
     name = "conversation_messages"
     endpoint = "conversations/{id}/messages"
@@ -79,12 +84,15 @@ KINDS = {
     IncrementalListStream: None,
     SearchStream: MessagesByCreation,
     ChildStream: ConversationMessages,
+    IncludedStream: None,
+    MetadataStream: None,
+    EventLogStream: None,
 }
 MADE_UP = tuple(stream for stream in KINDS.values() if stream is not None)
 
 
 class Source(SourceKustomer):
-    """The source with the streams that are made up here."""
+    """The source with the streams of this file."""
 
     stream_classes = (*LISTED, *MADE_UP)
 
@@ -107,7 +115,7 @@ def read(sync):
 
 
 def modes_of(stream):
-    return ["full_refresh"] + ["incremental"] * (not issubclass(stream, FullRefreshListStream))
+    return ["full_refresh"] + ["incremental"] * (not issubclass(stream, FullRefreshStream))
 
 
 MODES = [
@@ -119,27 +127,42 @@ every_mode = pytest.mark.parametrize(("stream", "mode"), MODES)
 
 
 def kind_of(stream):
-    """The kind of record that the fake vendor serves for a stream."""
+    """Return the kind of record that the fake vendor serves for a stream."""
     if issubclass(stream, SearchStream):
         return stream.query_context
     if issubclass(stream, ChildStream):
         return CHILD_LISTS[list_of(stream)][1]
+    if issubclass(stream, IncludedStream):
+        return stream.included_type
+    if issubclass(stream, EventLogStream):
+        return EVENT_PATHS[stream.endpoint]
     return next(kind for kind in LISTS if PATHS[kind] == stream.endpoint)
 
 
 def list_of(stream):
-    """What the fake vendor calls the list of a stream of children."""
+    """Return the fake vendor's name of the list of a child stream."""
     parents, _, children = stream.endpoint.split("/")
     return f"{parents.removesuffix('s')}_{children.removesuffix('s')}"
 
 
 @pytest.fixture
 def vendor_of(org, monkeypatch):
-    """An org with so many rows of one stream, on several pages."""
+    """Make an org with rows of one stream, on several pages."""
 
     def vendor_of(stream, rows=23, **options):
         for kind in (*LISTS, *CHILD_LISTS):
             monkeypatch.setitem(LIST_PAGE_SIZES, kind, 5)
+        if issubclass(stream, MetadataStream):
+            vendor = org(setting_rows={"klass": rows}, **options)
+            vendor.metadata = vendor.metadata if rows else {}
+            return vendor
+        if issubclass(stream, IncludedStream):
+            container = kind_of(stream.container)
+            counts = {container: 11 if rows else 0, stream.included_type: rows}
+            return org(setting_rows=counts, **options)
+        if issubclass(stream, EventLogStream):
+            monkeypatch.setattr(stream, "page_size", 5)
+            return org(event_rows=rows, **options)
         kind = kind_of(stream)
         if issubclass(stream, ChildStream):
             parents = {"conversation": 11 if rows else 0}
@@ -155,6 +178,8 @@ def vendor_of(org, monkeypatch):
 
 
 def ids(vendor, stream):
+    if issubclass(stream, MetadataStream):
+        return sorted(f"{kind}.{name}" for kind, names in vendor.metadata.items() for name in names)
     return sorted(record.id for record in vendor.records(kind_of(stream)))
 
 
@@ -205,20 +230,20 @@ def test_discover_tells_of_the_kind_what_it_can(stream):
     ]
     modes = [mode.value for mode in found.supported_sync_modes]
     assert sorted(modes) == sorted(modes_of(stream))
-    assert found.is_resumable is not issubclass(stream, FullRefreshListStream)
+    assert found.is_resumable is not issubclass(stream, FullRefreshStream)
     assert bool(found.default_cursor_field) is ("incremental" in modes)
 
 
 @every_mode
 def test_a_stream_that_fails_claims_no_more_than_it_emitted(vendor_of, read, stream, mode):
-    """The fault strikes a page in the middle, for good."""
+    """A lasting fault hits a page in the middle."""
     vendor = vendor_of(stream)
     vendor.switch(faults=(Fault("503", at=tuple(range(4, 40))),))
     synced = read(vendor, stream, mode=mode, start_date="2015-01-01")
     assert synced.failures == {FailureType.transient_error}
     assert synced.status(stream.name) is INCOMPLETE
     states = synced.states(stream.name)
-    if issubclass(stream, (FullRefreshListStream, IncrementalListStream)):
+    if issubclass(stream, (FullRefreshStream, IncrementalListStream)):
         assert states == []
     vendor.switch(faults=())
     saved = {stream.name: states[-1]} if states else None
@@ -231,8 +256,23 @@ def test_a_refused_key_is_a_config_error_that_names_the_role(vendor_of, read, st
     vendor = vendor_of(stream)
     synced = read(vendor, stream, mode="full_refresh", api_token="another-made-up-token")
     assert synced.failures == {FailureType.config_error}
-    role = Conversations.role if issubclass(stream, ChildStream) else stream.role
+    role = stream.role
+    if issubclass(stream, ChildStream):
+        role = Conversations.role
+    if issubclass(stream, MetadataStream):
+        role = stream.klasses.role
     assert role in synced.failure(stream.name)
+
+
+# All streams without a moment of change
+
+
+@of_kind(FullRefreshStream)
+def test_a_full_refresh_emits_rows_of_every_age(vendor_of, read, stream):
+    vendor = vendor_of(stream)
+    synced = read(vendor, stream, mode="full_refresh", start_date="2026-05-30")
+    assert sorted(synced.ids(stream.name)) == ids(vendor, stream)
+    assert synced.states(stream.name) == [NO_STATE]
 
 
 # Full-refresh lists
@@ -245,16 +285,9 @@ def test_a_list_without_a_cursor_ends_after_its_pages_with_a_state_that_says_not
     vendor = vendor_of(stream)
     synced = read(vendor, stream, mode="full_refresh")
     if not stream.variants:
-        # Five pages, and all but the last of them again.
+        # Five pages, and all except the last one again.
         assert len(vendor.journal.entries) == 9
     assert synced.states(stream.name) == [NO_STATE]
-
-
-@of_kind(FullRefreshListStream)
-def test_a_list_without_a_cursor_emits_rows_of_every_age(vendor_of, read, stream):
-    vendor = vendor_of(stream)
-    synced = read(vendor, stream, mode="full_refresh", start_date="2026-05-30")
-    assert sorted(synced.ids(stream.name)) == ids(vendor, stream)
 
 
 @of_kind(FullRefreshListStream, IncrementalListStream)
@@ -321,7 +354,7 @@ def test_a_search_reads_every_tie_of_its_cursor(vendor_of, read, stream, order):
     vendor = vendor_of(stream, 6, tie_order=order)
     at = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
     for number in range(40):
-        # One moment of the cursor; the other attribute differs.
+        # All records share one cursor value. The other attribute differs.
         other = at + timedelta(seconds=number)
         by_creation = stream.cursor_attribute == "created_at"
         vendor.insert(
@@ -337,7 +370,7 @@ def test_a_search_reads_every_tie_of_its_cursor(vendor_of, read, stream, order):
 
 @of_kind(SearchStream)
 def test_a_state_of_another_cursor_is_refused_with_a_sentence(vendor_of, read, stream):
-    other = "created_at" if stream.cursor_attribute == "updated_at" else "updated_at"
+    other = "modified_at"
     vendor = vendor_of(stream)
     synced = read(vendor, stream, state={stream.name: {other: "2026-01-01T00:00:00.000Z"}})
     assert synced.failures == {FailureType.config_error}
@@ -403,7 +436,74 @@ def test_a_parent_that_is_gone_is_skipped_and_counted(vendor_of, read, stream):
     synced = read(vendor, stream, start_date="2015-01-01")
     assert synced.status(stream.name) is COMPLETE
     assert sorted(synced.ids(stream.name)) == sorted(in_order_of_parents(vendor, stream))
-    said = [line for line in synced.logs if "of the parents were gone (404)" in line]
+    said = [line for line in synced.logs if "parents no longer existed (404)" in line]
     assert said == [
-        f"Stream {stream.name}: 3 of the parents were gone (404) when their children were read."
+        f"Stream {stream.name}: 3 parents no longer existed (404) when their children were read."
     ]
+
+
+# Logs of events
+
+
+@of_kind(EventLogStream)
+@both_modes
+def test_a_log_counts_no_event_that_may_still_be_missing(vendor_of, read, time, stream, mode):
+    vendor = vendor_of(stream)
+    late = vendor.insert(kind_of(stream)).id
+    synced = read(vendor, stream, mode=mode, start_date="2015-01-01")
+    assert (late in synced.ids(stream.name)) is (mode == "full_refresh")
+    assert synced.state(stream.name) == {"created_at": "2026-05-31T23:45:00.000Z"}
+    time.tick(3600)
+    second = read(vendor, stream, state={stream.name: synced.state(stream.name)})
+    assert second.ids(stream.name) == [late]
+    third = read(vendor, stream, state={stream.name: second.state(stream.name)})
+    assert third.ids(stream.name) == []
+    assert len(vendor.journal.entries) < 60
+
+
+@of_kind(EventLogStream)
+def test_a_log_states_claim_only_what_was_emitted(vendor_of, read, stream):
+    vendor = vendor_of(stream, 60)
+    synced = read(vendor, stream, start_date="2015-01-01")
+    assert len(synced.states(stream.name)) > 3
+    for emitted, state in synced.checkpoints(stream.name):
+        due = {
+            record.id
+            for record in vendor.records(kind_of(stream))
+            if iso_of(record, "created_at") < state["created_at"]
+        }
+        assert due <= set(emitted)
+
+
+@of_kind(EventLogStream)
+def test_a_busy_day_is_read_page_by_page(vendor_of, read, stream):
+    vendor = vendor_of(stream, 0)
+    at = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+    for number in range(33):
+        vendor.insert(kind_of(stream), created=at + timedelta(minutes=number // 4))
+    synced = read(vendor, stream, start_date="2026-01-01")
+    assert sorted(synced.ids(stream.name)) == ids(vendor, stream)
+
+
+@of_kind(EventLogStream)
+def test_a_page_may_begin_with_the_event_that_it_comes_behind(vendor_of, read, stream):
+    vendor = vendor_of(stream, log_before="inclusive")
+    synced = read(vendor, stream, start_date="2015-01-01")
+    assert sorted(synced.ids(stream.name)) == ids(vendor, stream)
+    assert len(set(synced.ids(stream.name))) == len(synced.ids(stream.name))
+
+
+@of_kind(EventLogStream)
+@pytest.mark.parametrize(
+    ("switches", "sentence"),
+    [
+        ({"log_before": "ignored"}, "shows events of earlier pages again"),
+        ({"log_filters": False}, "expected events from"),
+    ],
+)
+def test_a_log_that_ignores_what_is_asked_fails(vendor_of, read, stream, switches, sentence):
+    vendor = vendor_of(stream, **switches)
+    synced = read(vendor, stream, start_date="2026-01-01")
+    assert synced.status(stream.name) is INCOMPLETE
+    assert sentence in synced.failure(stream.name)
+    assert FailureType.config_error not in synced.failures

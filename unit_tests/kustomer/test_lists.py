@@ -1,4 +1,4 @@
-"""The four lists: read whole along their own links, and never past a row that moves."""
+"""Lists with `updated_at`: read completely along their links, also while rows move."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -29,7 +29,7 @@ counted = pytest.mark.parametrize("list_total", [False, True], ids=["uncounted",
 
 @pytest.fixture
 def pages_of(monkeypatch):
-    """Let the vendor grant no more than so many rows per page of any list."""
+    """Limit the rows per page of every list of the vendor."""
 
     def pages_of(rows):
         for kind in STREAMS.values():
@@ -145,7 +145,7 @@ def test_the_stream_fails_when_a_link_leads_back(org, sync, pages_of, page):
     synced = sync(vendor, "teams")
     assert synced.failures == {FailureType.system_error}
     assert "teams" in synced.failure("teams")
-    expected = "next link" if page == 1 else "nothing but rows of the pages before it"
+    expected = "next link" if page == 1 else "only rows of the pages before it"
     assert expected in synced.failure("teams")
     assert len(pages_asked(vendor)) <= 4
 
@@ -382,7 +382,7 @@ def test_the_stream_fails_as_transient_when_the_vendor_is_down(org, sync, reques
 
 
 def test_the_stream_ends_as_transient_when_the_list_is_unquiet_for_ten_rounds(org, sync, pages_of):
-    """A row is created at the front with each page, so that every round shows a new one."""
+    """Each page creates a row at the front, so that every round shows a new one."""
 
     def edit(body, request, number):
         vendor.insert("tag")
@@ -395,16 +395,16 @@ def test_the_stream_ends_as_transient_when_the_list_is_unquiet_for_ten_rounds(or
     synced = sync(vendor, "tags")
     assert synced.failures == {FailureType.transient_error}
     assert synced.status("tags") is INCOMPLETE
-    assert "changed each of the 10 times that it was read again" in synced.failure("tags")
+    assert "was read again 10 times and changed each time" in synced.failure("tags")
     assert synced.states("tags") == []
     assert set(before) <= set(synced.ids("tags"))
 
 
-# Counts that are not met, and pages that are no pages
+# Counts that are too high, and pages that are empty or do not exist
 
 
 def emptied(pages, times=99):
-    """Let these pages come without rows and links, so many times each."""
+    """Make these pages empty and without links, each a number of times."""
     left = dict.fromkeys(pages, times)
 
     def edit(body, request, number):
@@ -484,7 +484,7 @@ def test_the_stream_fails_soon_when_the_list_heeds_no_page_number(org, sync, pag
         assert synced.ids("tags") == ids(vendor, "tag")
         return
     assert synced.failures == {FailureType.system_error}
-    assert "nothing but rows of the pages before it" in synced.failure("tags")
+    assert "only rows of the pages before it" in synced.failure("tags")
     assert synced.states("tags") == []
 
 

@@ -1,4 +1,4 @@
-"""paging.py against a model of the vendor that does everything that search may do to a reader."""
+"""paging.py against a model of the vendor, which does everything that a search is allowed to do."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def within(instant: int, lower: int | None, upper: int | None) -> bool:
 
 @dataclass
 class Vendor:
-    """A search over a handful of records, with small limits, that changes between requests."""
+    """A search over a few records, with small limits. Records change between requests."""
 
     records: dict[str, tuple[int, int]]
     seed: int = 0
@@ -35,7 +35,7 @@ class Vendor:
     depth: str = "refused"
     churn: float = 0.0
     late: float = 0.0
-    # Pages are cut short where their rows weigh more than so much; every fifth row weighs 5, not 1.
+    # Pages are cut short at this weight. Every fifth row weighs 5, all others weigh 1.
     cut: int | None = None
     requests: int = 0
     untouched: set[str] = field(default_factory=set)
@@ -48,7 +48,7 @@ class Vendor:
         self.spare = 0
 
     def ask(self, queries: Sequence[Query]) -> Iterator[Page | None]:
-        """As a pool of threads does: a few requests under way at once, in no certain order."""
+        """Answer like a pool of threads: a few requests at once, in any order."""
         waiting = list(enumerate(queries))
         answers: dict[int, Page | None] = {}
         for wanted in range(len(queries)):
@@ -114,7 +114,7 @@ class Vendor:
             else:
                 self.records[name] = (self.clock, self.records[name][1])
         if self.random.random() < self.late:
-            # Indexed late, as late as a settling period: never below what is cutoff.
+            # A record that is indexed late, but within the index lag: never below the cutoff.
             self.spare += 1
             at = self.random.randint(CUTOFF, self.clock)
             self.records[f"late{self.spare}"] = (at, at)
@@ -149,22 +149,22 @@ def unsplittable(rows: dict[str, tuple[int, int]]) -> int:
 
 
 def impossible(spec: list[tuple[int, int, str]], kind: dict[str, object]) -> bool:
-    """Ties that nothing but their number tells apart, leaving, and no count that would tell so."""
+    """Whether ties can only be read by page number, without a count that shows when one leaves."""
     countless = kind["total"] in ("missing", "zero")
     shown = kind["clamp"] if kind["cut"] is None else 1
     return countless and unsplittable(records(spec)) > shown
 
 
 def guesswork(spec: list[tuple[int, int, str]], kind: dict[str, object]) -> bool:
-    """The same in pages that are cut short and come in another order each time: a best effort."""
+    """The same, with pages that are cut short and shuffled. Here the reader does its best."""
     cut_and_shuffled = kind["cut"] is not None and kind["tie_order"] == "shuffled"
     return cut_and_shuffled and impossible(spec, kind)
 
 
 def may_be_refused(spec: list[tuple[int, int, str]], kind: dict[str, object]) -> bool:
-    """Whether a loud error is right: see the docstring of `SearchPaginator._read_by_number`."""
+    """Whether an error is allowed: see the docstring of `SearchPaginator._read_by_number`."""
     made = records(spec)
-    # Who counts more than it shows may hold something back.
+    # A vendor that counts more than it shows may withhold a record.
     return kind["total"] == "high" or unsplittable(made) > kind["clamp"]
 
 
@@ -206,8 +206,8 @@ def test_all_that_stays_is_emitted_in_order_and_before_its_checkpoint(spec, kind
     except UnreadableError as error:
         refused = str(error)
     if refused is not None:
-        # The two excuses: ties that neither a search nor a page number tells apart, and a vendor
-        # that counts more than it shows.
+        # An error is allowed in two cases: ties that neither a search nor a page number separates,
+        # and a vendor that counts more than it shows.
         assert excusable
         assert "updated_at" in refused
         assert "1970-01-01T00:00:0" in refused

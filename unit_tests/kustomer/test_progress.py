@@ -1,4 +1,4 @@
-"""What a sync tells of itself while it goes on."""
+"""What a sync reports about its progress."""
 
 import json
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""Resources with attributes that nobody documented, read into a destination that prunes."""
+"""Resources with undocumented attributes, read into a destination that prunes."""
 
 import json
 from collections import Counter
@@ -24,7 +24,7 @@ KINDS = {
     "teams": "team",
     "users": "user",
 }
-# Told apart by their digits, wherever they end up.
+# Each value has its own digits, so that a test finds it wherever it is stored.
 NOVELTY = {
     "novelText": "value 1001",
     "novelNumber": "value 1002",
@@ -60,7 +60,7 @@ LINKS = {"self": "/v1/x", "novelLink": {"href": "value 1033"}}
 
 
 def values(value):
-    """Every leaf within a value, however it is spelled."""
+    """Count every leaf of a value, as text."""
     if isinstance(value, dict):
         return sum(map(values, value.values()), Counter())
     if isinstance(value, list):
@@ -69,7 +69,7 @@ def values(value):
 
 
 def kept(stream, schema, rows):
-    """What a destination holds that drops all that is not declared."""
+    """Return the rows of a destination that drops everything that is not declared."""
     destination = Destination({stream: schema})
     destination.begin(stream, overwrite=False, resumed=False)
     for row in rows:
@@ -108,7 +108,7 @@ def test_a_destination_holds_every_value_that_kustomer_sent(org, sync, schemas, 
         held = values(table[resource["id"]])
         assert told - held.keys() == set()
         for lost in values(resource["attributes"]) - held:
-            # A boolean or a number that became text is spelled as in JSON.
+            # A boolean or a number that became text is written as in JSON.
             assert lost in ("True", "False")
     (line,) = [line for line in synced.logs if "additional_attributes" in line]
     assert "novel_text" in line

@@ -1,4 +1,4 @@
-"""rows.py: what becomes of one JSON:API resource."""
+"""rows.py: the conversion of one JSON:API resource."""
 
 from datetime import UTC, datetime
 
@@ -17,7 +17,7 @@ def resource(attributes=None, relationships=None, **more):
 
 
 def columns(attributes=None, relationships=None, **more):
-    """The row without what every row has."""
+    """Return a row without the columns that every row has."""
     row = flatten(resource(attributes, relationships, **more))
     assert (row.pop("type"), row.pop("id")) == ("customer", "5a")
     return row
@@ -173,7 +173,7 @@ def test_the_resource_is_left_as_it_was_when_flattened():
     assert made == resource({"aB": {"cD": [1]}}, {"xY": {"data": {"zZ": 1}}})
 
 
-# Names that come close to each other, and values that are told apart.
+# Names that are similar to each other, and values that all differ.
 names = st.sampled_from(
     ["id", "type", "links", "attributeType", "attribute_type", "attribute_id", "company",
      "companyData", "company_data", "Company", "sla", "slaData", "sla_data", "SLA", "aB", "a_b",

@@ -1,4 +1,4 @@
-"""The five searched streams: all that exists is emitted, in order, and no state claims more."""
+"""Searched streams: every record is emitted, in order, and no state claims more than that."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -55,7 +55,7 @@ def insert_tied(vendor, kind, count, *, created=None):
 
 
 def insert_bulk_edited(vendor, kind, count):
-    """As a bulk edit leaves them: created over time, updated at once."""
+    """Insert records like those of a bulk edit: created over time, updated at one moment."""
     for number in range(count):
         born = BORN_AT + timedelta(seconds=number * 37 % count)
         vendor.insert(kind, at=TIED_AT, created=born, indexed=True)
@@ -259,7 +259,7 @@ def test_the_stream_fails_and_claims_nothing_when_its_first_page_is_refused(
     assert f"refused with HTTP {status}: made-up refusal" in synced.failure("notes")
     assert synced.rows("notes") == synced.states("notes") == []
     assert len(synced.ids("messages")) == 3
-    assert refused.call_count <= 2  # ahead, and in its turn
+    assert refused.call_count <= 2  # by the prefetch and by the read
 
 
 # One sync after another
@@ -350,7 +350,7 @@ def test_the_state_follows_our_clock_when_the_vendors_is_ahead(org, sync):
     assert sync(vendor, "notes").state("notes") == {"updated_at": CUTOFF}
 
 
-# Changes while being read
+# Changes during a read
 
 
 @every_stream
@@ -565,7 +565,7 @@ def test_what_came_before_is_kept_and_other_streams_finish_when_a_later_page_is_
 @pytest.mark.parametrize("links", ["honest", "null"])
 def test_every_row_is_emitted_once_when_pages_are_cut_by_bytes(org, sync, total, links):
     vendor = org({"note": 1202}, page_bytes=6_000, total=total, next_links=links)
-    # Two rows that fill a page each.
+    # Two rows, each of which fills a page.
     for moment in ("2026-02-02T02:02:02.222", "2026-02-02T02:02:02.223"):
         large = {"attributes": {"body": "x" * 5_900}}
         vendor.insert("note", at=datetime.fromisoformat(moment), resource=large)
@@ -618,11 +618,11 @@ def test_the_stream_fails_with_a_sentence_when_ties_have_no_date_of_creation(org
     assert "createdAt" in synced.failure("notes")
 
 
-# A clock that cannot be
+# A clock that is clearly wrong
 
 
 class Dated:
-    """An org whose answers bear a date of the test's choice."""
+    """An org whose answers have a `Date` header that the test sets."""
 
     def __init__(self, vendor, dates):
         self.vendor, self.dates = vendor, iter(dates)

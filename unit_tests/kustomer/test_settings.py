@@ -1,4 +1,4 @@
-"""Lists of settings that hide rows, or that need a parameter which nobody has seen."""
+"""Lists of settings that hide rows, or that need a parameter which is not verified."""
 
 import pytest
 import requests
@@ -52,8 +52,14 @@ def test_the_stream_fails_when_a_status_of_klasses_is_refused(org, sync, request
         (["?resourceType=conversation", "?resourceType=kobject"], True),
         (["?page=1&pageSize=100"], True),
         (["?resourceType=kobject"], True),
+        (["?page=1&pageSize=100", "?resourceType=kobject"], False),
     ],
-    ids=["no parameter is known", "the parameter is needed", "one type is not known"],
+    ids=[
+        "no parameter is known",
+        "the parameter is needed",
+        "one type is not known",
+        "a part is missing",
+    ],
 )
 def test_sub_statuses_are_read_whichever_form_the_vendor_knows(
     org, sync, requests_mock, refused, complete
@@ -69,7 +75,14 @@ def test_sub_statuses_are_read_whichever_form_the_vendor_knows(
         requests_mock.get(f"{HOST}/v1/sub-statuses{query}", **REFUSED, **matcher)
     synced = full(sync, vendor, "sub_statuses")
     assert (synced.status("sub_statuses") is COMPLETE) is complete
-    assert sorted(synced.ids("sub_statuses")) == ids(vendor, "sub_status")
+    assert (sorted(synced.ids("sub_statuses")) == ids(vendor, "sub_status")) is complete
+
+
+def test_a_later_page_of_sub_statuses_that_is_refused_is_no_unknown_form(org, sync, requests_mock):
+    vendor = org(setting_rows={"sub_status": 150})
+    requests_mock.get(f"{HOST}/v1/sub-statuses?page=2", **REFUSED)
+    synced = full(sync, vendor, "sub_statuses")
+    assert synced.status("sub_statuses") is INCOMPLETE
 
 
 def test_the_stream_fails_when_every_form_of_sub_statuses_is_refused(org, sync, requests_mock):
@@ -121,7 +134,7 @@ def test_options_of_snoozes_keep_their_value_whatever_form_it_has(org, sync):
 
 @pytest.mark.parametrize("heeds", ["page numbers", "nothing"])
 def test_a_list_that_tells_no_links_is_read_whole(org, sync, heeds):
-    """As Kustomer's example of /satisfaction, which may know no page numbers at all."""
+    """Like Kustomer's example of /satisfaction, which may not support page numbers."""
 
     def edit(body, request, number):
         del body["links"]

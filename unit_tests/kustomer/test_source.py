@@ -1,4 +1,4 @@
-"""The front door of the Kustomer source: check, hosts, configs, and the key that stays inside."""
+"""The entry point of the Kustomer source: check, hosts, configs, and a key that stays secret."""
 
 import json
 
@@ -7,6 +7,7 @@ import requests
 from airbyte_cdk.models import AirbyteStreamStatus, FailureType, Status
 from airbyte_cdk.test import entrypoint_wrapper
 
+from fake_vendor.data import EVENT_KINDS, LIST_KINDS, PLURALS, SETTING_KINDS
 from source_kustomer import SourceKustomer
 
 US = "https://api.kustomerapp.com"
@@ -37,7 +38,7 @@ STREAMS = {
     "teams",
     "users",
 }
-GUARDED = {"companies", "conversation_times", "work_sessions"}
+GUARDED = {"companies", "conversation_times", "work_items", "work_sessions"}
 SETTINGS = {
     "brands",
     "kb_articles",
@@ -50,6 +51,11 @@ SETTINGS = {
     "snoozes",
     "sub_statuses",
     "team_routing_settings",
+    "slas",
+    "sla_versions",
+    "schedules",
+    "holidays",
+    "custom_attributes",
 }
 
 
@@ -311,7 +317,7 @@ def test_lists_are_read_when_only_the_right_to_search_is_missing(org, sync):
 def test_discover_offers_every_stream_in_its_modes_when_asked(requests_mock):
     output = entrypoint_wrapper.discover(SourceKustomer(), config())
     found = {stream.name: stream for stream in output.catalog.catalog.streams}
-    assert set(found) == STREAMS | GUARDED | SETTINGS | {"attachments"}
+    assert set(found) == STREAMS | GUARDED | SETTINGS | {"attachments", "audit_logs"}
     for name in SETTINGS:
         assert [mode.value for mode in found[name].supported_sync_modes] == ["full_refresh"]
     for stream in map(found.get, STREAMS):
@@ -335,3 +341,32 @@ def test_the_form_can_be_shown_by_airbyte_when_the_spec_is_asked_for():
     orders = [field["order"] for field in form["properties"].values()]
     assert orders == sorted(set(orders))
     assert all(field["title"] and field["description"] for field in form["properties"].values())
+
+
+# A missing role
+
+# Which streams an endpoint serves, where it is not the table of its own name alone.
+SERVES = {
+    "conversation_attachment": {"attachments"},
+    "klass": {"klasses", "custom_attributes"},
+    "metadata": {"custom_attributes"},
+    "sla": {"slas", "sla_versions"},
+    "schedule": {"schedules", "holidays"},
+    "one_schedule": {"holidays"},
+}
+REFUSABLE = sorted({*LIST_KINDS, *SETTING_KINDS, *EVENT_KINDS, *SERVES})
+
+
+@pytest.mark.parametrize("endpoint", REFUSABLE)
+def test_a_missing_role_disables_its_streams_and_no_other(org, sync, endpoint):
+    vendor = org(20, list_rows=5, setting_rows=3, child_rows=9, event_rows=5, refused=(endpoint,))
+    streams = {stream.name: stream for stream in SourceKustomer.stream_classes}
+    synced = sync(vendor, *streams, mode="full_refresh")
+    failed = {name for name in streams if synced.status(name) is AirbyteStreamStatus.INCOMPLETE}
+    assert failed == SERVES.get(endpoint, {PLURALS.get(endpoint)})
+    complete = {name for name in streams if synced.status(name) is AirbyteStreamStatus.COMPLETE}
+    assert failed | complete == set(streams)
+    assert synced.failures == {FailureType.config_error}
+    role = streams["klasses" if endpoint == "klass" else min(failed)].role
+    for name in failed:
+        assert f"lacks the role {role}" in synced.failure(name)

@@ -1,4 +1,4 @@
-"""`--state` files of every shape that this source or its predecessor ever wrote, and of none."""
+"""`--state` files in every shape that this or the retired source wrote, and in unknown shapes."""
 
 import json
 from datetime import datetime, timedelta
@@ -231,7 +231,7 @@ def test_a_full_refresh_begins_anew_when_its_own_unfinished_state_is_of_no_use(o
 def test_the_sentence_says_that_a_state_lies_in_the_future(org, sync):
     state = [of_stream("customers", {"updated_at": "2027-01-01T00:00:00.000Z"})]
     synced = sync(vendor_of_two(org), "customers", state_file=state)
-    assert "lies in the future" in synced.failure("customers")
+    assert "is in the future" in synced.failure("customers")
     assert "cannot be understood" not in synced.failure("customers")
 
 

@@ -1,4 +1,4 @@
-"""Backfills in windows of `[start_date, end_date)`, and an incremental connection behind them."""
+"""Backfills in windows of `[start_date, end_date)`, and an incremental connection after them."""
 
 import random
 from datetime import UTC, datetime, timedelta
@@ -33,7 +33,7 @@ def org_of(org, kind, rows=200, **options):
 
 
 def is_reachable(stream, record):
-    """Whether a search without an archive can find it at all."""
+    """Whether a search without an archive can find the record."""
     classes = {one.name: one for one in SourceKustomer.stream_classes}
     has_archive = getattr(classes[stream], "has_archive", True)
     return has_archive or record.updated_at >= "2024-06-01"
@@ -80,7 +80,25 @@ def test_an_end_that_is_still_to_come_leaves_the_last_minutes_to_the_next_sync(
     young = vendor.insert(kind, at=datetime(2026, 5, 31, 23, 59, 59, tzinfo=UTC)).id
     synced = sync(vendor, stream, mode=mode, start_date="2015-01-01", end_date="2026-07-01")
     assert synced.state(stream) == {"updated_at": CUTOFF}
-    assert (young in synced.ids(stream)) is (kind in LISTS.values())
+    # A full refresh replaces the table, so it reads what is there, to the end date.
+    is_whole = kind in LISTS.values() or mode == "full_refresh"
+    assert (young in synced.ids(stream)) is is_whole
+
+
+@pytest.mark.parametrize("stream", SEARCHES)
+def test_a_full_refresh_to_an_end_that_is_to_come_has_what_changes_meanwhile(org, sync, stream):
+    def edit(body, request, number):
+        if "/search" in request.path:
+            moved.update(record.id for record in vendor.touch_random(2, (SEARCHES[stream],)))
+
+    moved = set()
+    vendor = org({SEARCHES[stream]: 200}, years=1, page_size_max=20, edit=edit)
+    synced = sync(
+        vendor, stream, mode="full_refresh", start_date="2015-01-01", end_date="2027-01-01"
+    )
+    assert moved
+    assert set(synced.ids(stream)) == {record.id for record in vendor.records(SEARCHES[stream])}
+    assert synced.state(stream) == {"updated_at": CUTOFF}
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -88,7 +106,7 @@ def test_an_end_that_is_still_to_come_leaves_the_last_minutes_to_the_next_sync(
 def test_windows_and_the_sync_behind_them_bring_exactly_the_vendors_records(
     org, sync, time, stream, seed
 ):
-    """While records change, and windows are read in any order."""
+    """Records change meanwhile, and the windows are read in any order."""
     kind = (SEARCHES | LISTS)[stream]
     vendor = org_of(org, kind, ties=(60,) if kind in SEARCHES.values() else ())
     chance = random.Random(seed)
