@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
 import tempfile
 from typing import NoReturn
 
 import orjson
 from airbyte_cdk.entrypoint import AirbyteEntrypoint
 from airbyte_cdk.models import AirbyteMessageSerializer, FailureType
-from airbyte_cdk.sources import Source
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from http_source import cdk, tuning
@@ -19,14 +19,19 @@ from http_source.body import without_surrogates
 from http_source.errors import config_error, unforeseen
 from http_source.output import MessageOutput
 from http_source.signals import before_the_end
+from http_source.source import HttpSource
+from http_source.verbs import run_verb
 
 
-def launch(source: Source, args: list[str]) -> None:
+def launch(source: HttpSource, args: list[str]) -> None:
     """Run one command (spec, check, discover, read). Airbyte messages go to stdout.
 
     Exits with 0, with 1 and an error trace if the command failed, or with 2 if the arguments are
-    not valid.
+    not valid. A verb of the source's own prints text instead: see verbs.py.
     """
+    code = run_verb(source, source.verbs(), args)
+    if code is not None:
+        sys.exit(code)
     try:
         output = MessageOutput(1)
     except OSError as error:
@@ -60,7 +65,7 @@ def _end_without_output(error: OSError) -> NoReturn:
     os._exit(1)
 
 
-def _run(source: Source, args: list[str], output: MessageOutput) -> None:
+def _run(source: HttpSource, args: list[str], output: MessageOutput) -> None:
     entrypoint = AirbyteEntrypoint(source)
     parsed = entrypoint.parse_args(args)
     if not parsed.command:

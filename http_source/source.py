@@ -33,6 +33,7 @@ from http_source.errors import config_error
 from http_source.files import json_kind, read_json_file
 from http_source.retry import CHECK_PATIENCE, Patience
 from http_source.stream import VendorStream
+from http_source.verbs import Verb
 
 # If streams failed for several reasons, the sync gets the first of these failure types.
 _GRAVEST_FIRST = (
@@ -68,6 +69,10 @@ class HttpSource(AbstractSource):
         self, config: Mapping[str, Any], patience: Patience | None = None
     ) -> SyncContext[Any]:
         """What the streams of one sync share. Raises a config error."""
+
+    def verbs(self) -> Sequence[Verb]:
+        """The verbs of this source beside those of Airbyte. For override."""
+        return ()
 
     def streams(self, config: Mapping[str, Any]) -> list[Stream]:
         """Return every stream of this source. All streams share one context."""

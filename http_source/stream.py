@@ -49,7 +49,7 @@ class VendorStream(BackoffMixin, HttpStream, ABC):
     """
 
     name: str
-    # The columns that tell a record from all others.
+    # The columns that identify a record: its primary key.
     key: ClassVar[tuple[str, ...]] = ("id",)
     # The path below the vendor's base URL.
     endpoint: ClassVar[str]

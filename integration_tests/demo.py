@@ -186,7 +186,7 @@ def read(source: str, *arguments: str | Path) -> dict[str, Tally]:
 
 
 def identity(row: Message) -> str:
-    """What tells a row from others: its id, or of a custom attribute its kind and name."""
+    """Return what identifies a row: its id, or the kind and name of a custom attribute."""
     return str(row["id"]) if "id" in row else f"{row['resource']}.{row['name']}"
 
 

@@ -149,7 +149,7 @@ class FullRefreshListStream(FullRefreshStream, ListStream, ABC):
                     raise
                 refused = error
             refusals.append(refused)
-        # Without the whole list, each of its parts is needed.
+        # If the first list was refused, all its variants are needed.
         if refusals[0] is None:
             return
         for refused in refusals[1:]:
@@ -182,7 +182,7 @@ class IncrementalListStream(ListStream, ABC):
         yield RowBatch((), Bookmark(max(read_to, lower)).as_state())
 
     def has_rows(self) -> bool:
-        """Whether the list shows a row. False if Kustomer refuses the list, which tells nothing."""
+        """Whether the list shows a row. False if Kustomer refuses it, which proves nothing."""
         try:
             return bool(self._reader.fetch_first().resources)
         except PageTooLargeError:

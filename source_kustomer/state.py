@@ -25,7 +25,8 @@ _CLOCK_TOLERANCE: EpochMs = 10 * 60 * 1000
 
 # The cursor of all streams that the retired connector had.
 _CURSOR = "updated_at"
-# A state that names no stream was written before there were others. They have been read by none.
+# A state that names no stream was written when only these streams existed. So it says nothing about
+# other streams.
 _RETIRED_STREAMS = frozenset(
     {
         *("conversations", "customers", "kobjects", "messages", "notes"),

@@ -29,7 +29,7 @@ class KustomerStream(VendorStream, ABC):
     # The role that a key needs to read this stream. Error messages name it.
     role: ClassVar[str]
     client: KustomerClient
-    # The column for the name of the klass, which the type of a custom object tells.
+    # The column for the klass name of a custom object, which is a part of the object's type.
     klass_column: ClassVar[str | None] = None
     # Other cursors in states of this stream. An earlier sync may have had to use one of them.
     former_cursors: ClassVar[Sequence[str]] = ()
