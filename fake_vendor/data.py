@@ -88,6 +88,11 @@ _YEAR_MS = 365 * _DAY_MS + _DAY_MS // 4
 KLASSES = ("shopify-order", "return", "calendly-event")
 
 
+def klass_of(record: Record) -> str:
+    """The klass of a custom object."""
+    return KLASSES[record.number % len(KLASSES)]
+
+
 def object_id(kind: str, number: int) -> str:
     """Return the 24-hex, Mongo-like id of the nth object of a kind. No two pairs share an id."""
     mixed = (number * 0x9E3779B97F4A7D + 0x5DEECE66D) & 0xFF_FFFF_FFFF_FFFF

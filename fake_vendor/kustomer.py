@@ -44,7 +44,14 @@ from fake_vendor.limits import (
     WindowKind,
     spell_reset,
 )
-from fake_vendor.search import FAR_MS, BadQueryError, Index, Undocumented, read_query
+from fake_vendor.search import (
+    FAR_MS,
+    BadQueryError,
+    Index,
+    KlassSearch,
+    Undocumented,
+    read_query,
+)
 from fake_vendor.switches import switched
 from fake_vendor.wire import Reply, Request, json_reply, raw_reply
 
@@ -115,6 +122,8 @@ class KustomerSwitches:
     # What a search does with undocumented attributes, except those in `heeded`.
     undocumented: Undocumented = "heeded"
     heeded: tuple[str, ...] = ()
+    # What happens to searches in the context of one klass.
+    klass_search: KlassSearch = "heeded"
     # Size. Bytes of text that every row gets, and the bytes at which every page is cut short.
     row_bytes: int = 0
     page_bytes: int | None = None
@@ -458,6 +467,7 @@ class Kustomer:
                 archive=archive,
                 undocumented=switches.undocumented,
                 heeded=switches.heeded,
+                klass_search=switches.klass_search,
             )
             page, size = _paging(request, switches.page_size_max)
         except BadQueryError as error:

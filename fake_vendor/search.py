@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import orjson
 
 from fake_vendor.clock import to_ms
-from fake_vendor.data import SEARCH_KINDS, Record
+from fake_vendor.data import SEARCH_KINDS, Record, klass_of
 
 FAR_MS = 1 << 60
 
@@ -59,6 +59,7 @@ _UNDOCUMENTED = {
     "work_item": frozenset(("updated_at", "created_at", "handle_completed_at")),
 }
 Undocumented = Literal["heeded", "refused", "ignored", "empty"]
+KlassSearch = Literal["heeded", "refused", "ignored"]
 _ARCHIVE_ATTRIBUTES = {
     "customer": _COMMON | {"deleted"},
     "conversation": _COMMON | {"deleted"},
@@ -94,10 +95,12 @@ def read_query(
     archive: bool,
     undocumented: Undocumented = "heeded",
     heeded: Container[str] = (),
+    klass_search: KlassSearch = "heeded",
 ) -> Query:
     """Parse a search body. Raises BadQueryError if the vendor's specification forbids it.
 
     `undocumented` says what to do with undocumented attributes, except those in `heeded`.
+    `klass_search` says what to do with the context of one klass, `kobject_<klass>`.
     """
     try:
         asked = orjson.loads(body) if body else {}
@@ -110,6 +113,9 @@ def read_query(
         raise BadQueryError(f"body should NOT have additional properties: {', '.join(unknown)}")
     context = asked.get("queryContext", "customer")
     attributes = _ARCHIVE_ATTRIBUTES if archive else _ATTRIBUTES
+    context, _, klass = context.partition("_") if _is_klass(context) else (context, "", "")
+    if klass and klass_search == "refused":
+        raise BadQueryError(f"queryContext is not supported: kobject_{klass}")
     if context not in SEARCH_KINDS or context not in attributes:
         raise BadQueryError(f"queryContext is not supported: {context}")
     include_deleted = asked.get("includeDeleted", False)
@@ -126,6 +132,8 @@ def read_query(
     reader = _Reader(context, names, _zone(asked.get("timeZone", "GMT")))
     low, high = -FAR_MS, FAR_MS
     tests: list[Test] = []
+    if klass and klass_search == "heeded":
+        tests.append(lambda record: klass_of(record) == klass)
     for field, operator, value in reader.criteria("and", asked.get("and", [])):
         if field == "updated_ms" and operator in ("equals", "gt", "gte", "lt", "lte"):
             if operator in ("equals", "gt", "gte"):
@@ -143,6 +151,10 @@ def read_query(
     sort = tuple(reader.sort(asked.get("sort", [])))
     criteria = {key: asked[key] for key in ("and", "or", "not") if key in asked}
     return Query(context, include_deleted, low, high, tuple(tests), sort, criteria)
+
+
+def _is_klass(context: Any) -> bool:
+    return isinstance(context, str) and context.startswith("kobject_")
 
 
 def _mentions(asked: Mapping[str, Any], context: str, names: frozenset[str]) -> bool:

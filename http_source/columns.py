@@ -185,6 +185,14 @@ def _timestamp(value: Any) -> str:
     return moment.isoformat().replace("+00:00", "Z")
 
 
+def timestamp(value: Any) -> str | None:
+    """A date or time as destinations take it, in RFC 3339; None if the value is neither."""
+    try:
+        return _timestamp(value)
+    except _DoesNotFit:
+        return None
+
+
 def _whole(value: Any) -> int:
     if type(value) is float and value.is_integer():
         return int(value)

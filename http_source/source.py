@@ -56,6 +56,9 @@ class HttpSource(AbstractSource):
     # The result of the last call of `streams`. The CDK's `read` calls it once.
     _context: SyncContext[Any] | None = None
     _streams: Mapping[str, VendorStream] = MappingProxyType({})
+    # What is to be read, while a sync runs: the streams of the catalog, and the saved states.
+    _configured: Mapping[str, ConfiguredAirbyteStream] = MappingProxyType({})
+    _states: Sequence[AirbyteStateMessage] = ()
 
     def spec(self, logger: logging.Logger) -> ConnectorSpecification:
         """The form that the user fills in, generated from the config model."""
@@ -77,8 +80,17 @@ class HttpSource(AbstractSource):
     def streams(self, config: Mapping[str, Any]) -> list[Stream]:
         """Return every stream of this source. All streams share one context."""
         self._context = self.sync_context(config)
-        self._streams = {cls.name: cls(self._context) for cls in self.stream_classes}
-        return list(self._streams.values())
+        streams = self.make_streams(self._context)
+        self._streams = {stream.name: stream for stream in streams}
+        states = cdk.ConnectorStateManager(list(self._states))
+        for name in self._configured.keys() & self._streams.keys():
+            self._streams[name].configured = self._configured[name]
+            self._streams[name].state = states.get_stream_state(name, None)
+        return list(streams)
+
+    def make_streams(self, context: Any) -> list[VendorStream]:
+        """One object per stream. For override."""
+        return [cls(context) for cls in self.stream_classes]
 
     def check_connection(
         self, logger: logging.Logger, config: Mapping[str, Any]
@@ -160,13 +172,15 @@ class HttpSource(AbstractSource):
         states = self.understood_states(logger, catalog, state or [])
         following = {one.stream.name: after for one, after in pairwise(catalog.streams)}
         failures: set[FailureType] = set()
+        self._configured = {one.stream.name: one for one in catalog.streams}
+        self._states = states
         try:
             for message in super().read(logger, config, catalog, states):
                 if message.type is Type.TRACE:
                     if failure := cdk.failure_of(message):
                         failures.add(failure)
                     if (name := cdk.started_stream(message)) in following:
-                        self._prefetch(following[name], states)
+                        self._prefetch(following[name])
                 yield message
         except AirbyteTracedException as error:
             found = (kind for kind in _GRAVEST_FIRST if kind in failures)
@@ -176,13 +190,10 @@ class HttpSource(AbstractSource):
             if self._context is not None:
                 self._context.close()
 
-    def _prefetch(
-        self, configured: ConfiguredAirbyteStream, states: list[AirbyteStateMessage]
-    ) -> None:
+    def _prefetch(self, configured: ConfiguredAirbyteStream) -> None:
         stream = self._streams.get(configured.stream.name)
         if stream is None:
             return
-        stream.state = cdk.ConnectorStateManager(states).get_stream_state(stream.name, None)
         # A failure of a prefetch is ignored. If it lasts, the read of that stream raises it.
         with contextlib.suppress(AirbyteTracedException):
             stream.prefetch(configured.sync_mode)

@@ -54,6 +54,8 @@ class VendorStream(BackoffMixin, HttpStream, ABC):
     # The path below the vendor's base URL.
     endpoint: ClassVar[str]
     client: VendorClient
+    # The stream in the configured catalog, while a sync runs.
+    configured: ConfiguredAirbyteStream | None = None
 
     def __init__(self, context: SyncContext[Any]) -> None:
         self._context = context
@@ -108,8 +110,13 @@ class VendorStream(BackoffMixin, HttpStream, ABC):
         finally:
             # Requests that still wait for a rate limit must not report it any more.
             self._context.stream_being_read = None
-            if report := self.columns.report():
+            for report in self.reports():
                 self.logger.info("Stream %s: %s", self.name, report)
+
+    def reports(self) -> Iterator[str]:
+        """Sentences for the log at the end of a read, on values that did not fit."""
+        if report := self.columns.report():
+            yield report
 
     def read_records(
         self,

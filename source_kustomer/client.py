@@ -68,8 +68,18 @@ class SearchSubject:
     cursor: str = "updated_at"
     tiebreak: str = "created_at"
     is_guarded: bool = False
+    # The first part of the names of its attributes, if not that of the context.
+    attribute_context: str = ""
+    # The `type` that each record must have, if one context holds records of several.
+    record_type: str = ""
+    # Whether the archive too may not support the context.
+    is_archive_guarded: bool = False
     # Where the cursor stands in the attributes of a record, as in `handle.completedAt`.
     cursor_path: str = "updatedAt"
+
+    def attribute(self, name: str) -> str:
+        """What a search calls an attribute: `customer_updated_at`."""
+        return f"{self.attribute_context or self.context}_{name}"
 
 
 class AttributeNotHeededError(Exception):
@@ -137,7 +147,7 @@ class KustomerClient(VendorClient):
         guarded subject AttributeNotHeededError.
         """
         is_single = query.size == 1
-        is_guarded = subject.is_guarded and not archive
+        is_guarded = subject.is_guarded and (subject.is_archive_guarded or not archive)
 
         not_as_asked: NotAsAskedError | None = None
 
@@ -328,10 +338,10 @@ class KustomerClient(VendorClient):
         body: dict[str, Any] = {
             "queryContext": subject.context,
             "and": [
-                {f"{subject.context}_{attribute}": {operator: format_instant(bound)}}
-                for attribute, operator, bound in _bounds(subject, query)
+                {subject.attribute(name): {operator: format_instant(bound)}}
+                for name, operator, bound in _bounds(subject, query)
             ],
-            "sort": [{f"{subject.context}_{subject.cursor}": "asc"}],
+            "sort": [{subject.attribute(subject.cursor): "asc"}],
         }
         if self._include_deleted:
             body["includeDeleted"] = True
@@ -439,6 +449,10 @@ def validate_search_page(subject: SearchSubject, query: Query, body: Any, heavy:
     records = [
         Record(resource["id"], _timestamp(resource, name), resource) for resource in resources
     ]
+    for record in records if subject.record_type else ():
+        if record.resource.get("type") != subject.record_type:
+            msg = f"expected records of the type {subject.record_type}, got {record.id}"
+            raise NotAsAskedError(msg)
     if any(later.cursor < earlier.cursor for earlier, later in pairwise(records)):
         msg = f"expected rows ascending by {name}"
         raise NotAsAskedError(msg)
@@ -508,7 +522,7 @@ def _out_of_bounds(
     subject: SearchSubject, attribute: str, operator: str, limit: EpochMs, record: Record
 ) -> NotAsAskedError:
     return NotAsAskedError(
-        f"expected {subject.context}_{attribute} {operator} {format_instant(limit)}, "
+        f"expected {subject.attribute(attribute)} {operator} {format_instant(limit)}, "
         f"got record {record.id}"
     )
 

@@ -26,9 +26,10 @@ class KustomerConfig(SourceConfig):
     api_token: ApiKey = Field(
         title="API key",
         description=(
-            "A Kustomer API key, from Settings > Security > API Keys. It needs the roles "
+            "A Kustomer API key, from Settings > Security > API Keys. It needs the role "
             "org.permission.search.create (or org.user.search.read) for conversations, customers, "
-            "kobjects, messages and notes, and read roles for users, teams, tags and shortcuts."
+            "kobjects, messages and notes. Each other stream needs a read role of its own, such "
+            "as org.permission.user.read for users: see docs/streams.md."
         ),
         min_length=1,
         json_schema_extra={"airbyte_secret": True, "order": 0},
@@ -110,6 +111,17 @@ class KustomerConfig(SourceConfig):
         le=100,
         json_schema_extra={"order": 7},
     )
+    typed_custom_fields: bool = Field(
+        default=False,
+        title="Custom attributes as columns",
+        description=(
+            "Give each custom attribute a column of its own, custom_<name>, and each klass a "
+            "stream of its own, kobject_<klass>. Refresh the schema after you change this, and "
+            "after custom attributes are added. The key needs the roles "
+            "org.permission.metadata.read and org.permission.klass.read."
+        ),
+        json_schema_extra={"order": 8},
+    )
     api_url: ApiUrl = Field(
         default="",
         title="API URL",
@@ -118,7 +130,7 @@ class KustomerConfig(SourceConfig):
             "Must be https, or http on a loopback address."
         ),
         examples=["https://kustomer-proxy.example.com"],
-        json_schema_extra={"order": 8},
+        json_schema_extra={"order": 9},
     )
 
     @field_validator("start_date", "end_date")

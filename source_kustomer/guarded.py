@@ -77,7 +77,7 @@ class GuardedSearchStream(SearchStream, ABC):
     @property
     def attribute(self) -> str:
         """The name of the cursor in a search."""
-        return f"{self.query_context}_{self.cursor_attribute}"
+        return self._subject.attribute(self.cursor_attribute)
 
     def _fall_back(self, error: AttributeNotHeededError, sync_mode: SyncMode) -> Iterator[RowBatch]:
         self._prefetched = None

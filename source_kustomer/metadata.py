@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -15,6 +14,7 @@ from http_source.columns import Row
 from http_source.errors import system_error
 from source_kustomer.client import ListRefusedError
 from source_kustomer.context import KustomerContext
+from source_kustomer.custom_fields import Attribute
 from source_kustomer.lists import FullRefreshListStream
 from source_kustomer.stream import FullRefreshStream
 
@@ -22,15 +22,6 @@ from source_kustomer.stream import FullRefreshStream
 _AT_ONCE = 8
 # The kind of record has no custom attributes.
 _NONE_DEFINED = frozenset({requests.codes.bad_request, requests.codes.not_found})
-
-
-@dataclass(frozen=True)
-class Attribute:
-    """A custom attribute: of which kind of record, its name such as `planStr`, its definition."""
-
-    resource: str
-    name: str
-    definition: Mapping[str, Any]
 
 
 class MetadataStream(FullRefreshStream, ABC):

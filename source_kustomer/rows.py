@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from http_source.body import TOO_DEEP
@@ -78,9 +78,19 @@ def flatten(resource: Mapping[str, Any]) -> Row:
 class RowMaker:
     """Converts the resources of one stream to flat rows that fit the columns of its schema."""
 
-    def __init__(self, stream: str, columns: Columns, klass_column: str | None = None) -> None:
-        """`stream` is used in messages. `klass_column` gets the klass name of a custom object."""
+    def __init__(
+        self,
+        stream: str,
+        columns: Columns,
+        klass_column: str | None = None,
+        fill: Callable[[Row], None] | None = None,
+    ) -> None:
+        """`stream` is used in messages. `klass_column` gets the klass name of a custom object.
+
+        `fill` adds the columns of custom attributes to a row.
+        """
         self._stream = stream
+        self._fill = fill
         self._columns = columns
         self._klass_column = klass_column
 
@@ -97,6 +107,8 @@ class RowMaker:
                 _put(row, self._klass_column, klass or None)
             if added:
                 row |= added
+            if self._fill is not None:
+                self._fill(row)
             return self._columns.fit(row)
         except RecursionError:
             raise system_error(

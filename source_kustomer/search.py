@@ -81,15 +81,18 @@ class SearchStream(KustomerStream, ABC):
         if reads_for is not None:
             self.name = reads_for
         super().__init__(context)
-        self._subject = SearchSubject(
+        self._subject = self._search_subject()
+        self._fetcher = PageFetcher(self.client, self._subject, context.pool)
+        self._prefetched: _Beginning | None = None
+
+    def _search_subject(self) -> SearchSubject:
+        return SearchSubject(
             self.query_context,
             self.cursor_attribute,
             self.tiebreak_attribute,
             is_guarded=self.is_guarded,
             cursor_path=self.cursor_path or camel_case(self.cursor_attribute),
         )
-        self._fetcher = PageFetcher(self.client, self._subject, context.pool)
-        self._prefetched: _Beginning | None = None
 
     @property
     def cursor_field(self) -> str:
@@ -128,6 +131,11 @@ class SearchStream(KustomerStream, ABC):
     def probe(self) -> None:
         """Search for one record. Raises what a sync would raise."""
         self.client.search(self._subject, Query(self._config.start, None, size=1), archive=False)
+
+    def count(self, lower: EpochMs, upper: EpochMs, *, archive: bool) -> int | None:
+        """How many records a search has in [lower, upper), if the vendor tells. A hint only."""
+        page = self.client.search(self._subject, Query(lower, upper, size=1), archive=archive)
+        return None if page is None else page.total
 
     def is_there(self, resource: Resource) -> bool:
         """Whether a record that was found before still exists, by a search for its ID."""

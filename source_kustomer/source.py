@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airbyte_cdk.models import (
+    AirbyteCatalog,
     AirbyteStateMessage,
     ConfiguredAirbyteCatalog,
     FailureType,
@@ -15,10 +16,13 @@ from airbyte_cdk.models import (
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from http_source.errors import config_error
-from http_source.retry import Patience
+from http_source.retry import CHECK_PATIENCE, Patience
 from http_source.source import HttpSource, saved_states
+from http_source.stream import VendorStream
 from source_kustomer.config import KustomerConfig
 from source_kustomer.context import KustomerContext
+from source_kustomer.klasses import PREFIX as KLASS_PREFIX
+from source_kustomer.klasses import KlassStream, add_custom_fields
 from source_kustomer.state import state_messages, unread
 from source_kustomer.stream import KustomerStream
 from source_kustomer.streams import (
@@ -102,6 +106,31 @@ class SourceKustomer(HttpSource):
     ) -> KustomerContext:
         """What the streams of one sync share. Raises a config error."""
         return KustomerContext(KustomerConfig.from_mapping(config), patience=patience)
+
+    def make_streams(self, context: KustomerContext) -> list[VendorStream]:
+        """The listed streams, and those of one klass each that the configured catalog has."""
+        streams = super().make_streams(context)
+        if context.config.typed_custom_fields:
+            streams += [
+                KlassStream(context, name.removeprefix(KLASS_PREFIX))
+                for name in self._configured
+                if name.startswith(KLASS_PREFIX)
+            ]
+        return streams
+
+    def discover(self, logger: logging.Logger, config: Mapping[str, Any]) -> AirbyteCatalog:
+        """The catalog; with `typed_custom_fields` also what the org's custom attributes add.
+
+        Raises a config error if the key lacks the role to read their definitions.
+        """
+        catalog = super().discover(logger, config)
+        context = self.sync_context(config, CHECK_PATIENCE)
+        try:
+            if context.config.typed_custom_fields:
+                add_custom_fields(catalog, context, logger)
+        finally:
+            context.close()
+        return catalog
 
     def probe(self, context: KustomerContext) -> None:
         """One search for one customer: it proves the host, the key and the right to search.

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from airbyte_cdk.models import SyncMode
 
 from http_source.cdk import NO_CURSOR_STATE
-from http_source.columns import Row
+from http_source.columns import Columns, Row
 from http_source.stream import RowBatch, VendorStream
 from source_kustomer.client import KustomerClient
 from source_kustomer.context import KustomerContext
+from source_kustomer.custom_fields import CustomFields
 from source_kustomer.rows import RowMaker
 from source_kustomer.state import bookmark, unfinished_bookmark
 from source_kustomer.timeline import EpochMs
@@ -42,9 +43,35 @@ class KustomerStream(VendorStream, ABC):
         self.client = KustomerClient(self, context, self.role)
 
     @cached_property
+    def custom_fields(self) -> CustomFields:
+        """The columns of custom attributes that the configured catalog has."""
+        is_typed = self._config.typed_custom_fields and "custom" in self.load_schema()["properties"]
+        chosen = self.configured.stream.json_schema if self.configured and is_typed else {}
+        return CustomFields(chosen.get("properties", {}))
+
+    def get_json_schema(self) -> Mapping[str, Any]:  # type: ignore[override]
+        """The schema with the columns of custom attributes that the configured catalog has."""
+        schema = super().get_json_schema()
+        typed = self.custom_fields.columns
+        return {**schema, "properties": schema["properties"] | typed} if typed else schema
+
+    @cached_property
+    def columns(self) -> Columns:
+        """Fits rows to the schema, and remembers what did not fit."""
+        return Columns(self.get_json_schema())
+
+    @cached_property
     def rows(self) -> RowMaker:
         """Converts resources to rows."""
-        return RowMaker(self.name, self.columns, self.klass_column)
+        fields = self.custom_fields
+        fill = fields.fill if fields.columns else None
+        return RowMaker(self.name, self.columns, self.klass_column, fill)
+
+    def reports(self) -> Iterator[str]:
+        """Sentences for the log at the end of a read, on values that did not fit."""
+        yield from super().reports()
+        if report := self.custom_fields.report():
+            yield report
 
     def _resume_point(self, sync_mode: SyncMode, cursor: str = "updated_at") -> EpochMs:
         """Return where to begin: the saved state or the start date, whichever is later.
