@@ -145,3 +145,13 @@ def test_readme_has_a_row_for_the_stream(source, stream):
         if line.startswith(f"| `{stream.name}` |")
     ]
     assert len(rows) == sum(stream.name in columns for columns in RETIRED_COLUMNS.values())
+
+
+@pytest.mark.parametrize("stream", SourceKustomer.stream_classes, ids=lambda stream: stream.name)
+def test_the_page_of_streams_names_the_role_and_the_requests(stream):
+    page = (ROOT / "docs/streams.md").read_text()
+    (row,) = [line for line in page.splitlines() if line.startswith(f"| `{stream.name}` |")]
+    _, _, role, limit, requests, _ = (cell.strip() for cell in row.split("|"))
+    assert role.replace("`", "") == stream.role
+    assert limit
+    assert requests

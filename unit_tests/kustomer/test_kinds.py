@@ -31,6 +31,7 @@ from source_kustomer.streams import Conversations
 
 LISTS = (*LIST_KINDS, *SETTING_KINDS)
 COMPLETE, INCOMPLETE = AirbyteStreamStatus.COMPLETE, AirbyteStreamStatus.INCOMPLETE
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
 CUTOFF = "2026-05-31T23:58:00.000Z"
 NO_STATE = {"__ab_no_cursor_state_message": True}
 SCHEMA = {
@@ -237,14 +238,21 @@ def test_discover_tells_of_the_kind_what_it_can(stream):
 @every_mode
 def test_a_stream_that_fails_claims_no_more_than_it_emitted(vendor_of, read, stream, mode):
     """A lasting fault hits a page in the middle."""
-    vendor = vendor_of(stream)
-    vendor.switch(faults=(Fault("503", at=tuple(range(4, 40))),))
+    rows = 60
+    clean = vendor_of(stream, rows)
+    read(clean, stream, mode=mode, start_date="2015-01-01")
+    two_thirds = len(clean.journal.entries) * 2 // 3
+    vendor = vendor_of(stream, rows)
+    vendor.switch(faults=(Fault("503", at=tuple(range(two_thirds, 1000))),))
     synced = read(vendor, stream, mode=mode, start_date="2015-01-01")
     assert synced.failures == {FailureType.transient_error}
     assert synced.status(stream.name) is INCOMPLETE
     states = synced.states(stream.name)
     if issubclass(stream, (FullRefreshStream, IncrementalListStream)):
         assert states == []
+    else:
+        assert states
+        assert synced.ids(stream.name)
     vendor.switch(faults=())
     saved = {stream.name: states[-1]} if states else None
     rest = read(vendor, stream, mode=mode, state=saved, start_date="2015-01-01")
@@ -377,6 +385,22 @@ def test_a_state_of_another_cursor_is_refused_with_a_sentence(vendor_of, read, s
     assert f"it has no '{stream.cursor_attribute}'" in synced.failure(stream.name)
 
 
+@of_kind(SearchStream)
+def test_states_of_a_full_refresh_stay_at_the_cutoff_in_the_open_end(vendor_of, read, stream):
+    vendor = vendor_of(stream)
+    young = [
+        vendor.insert(
+            kind_of(stream), at=NOW - timedelta(seconds=number), created=NOW - timedelta(seconds=60)
+        ).id
+        for number in range(12)
+    ]
+    synced = read(vendor, stream, mode="full_refresh", start_date="2015-01-01")
+    assert set(young) <= set(synced.ids(stream.name))
+    assert {state[stream.cursor_attribute] for state in synced.states(stream.name)}
+    for state in synced.states(stream.name):
+        assert state[stream.cursor_attribute] <= CUTOFF
+
+
 # Children
 
 
@@ -401,6 +425,12 @@ def test_children_come_in_their_parents_order_with_the_parents_id_and_state(
         assert row["id"] in {child.id for child in family}
         moment = row.get(cursor) or row["additional_attributes"][cursor]
         assert moment == parents[row[column]].updated_at
+    for emitted, state in synced.checkpoints(stream.name):
+        for parent in parents.values():
+            if parent.updated_at < state["updated_at"]:
+                assert {child.id for child in vendor.children(child_list, parent.id)} <= set(
+                    emitted
+                )
     assert synced.state(stream.name) == {"updated_at": CUTOFF}
     assert len(synced.states(stream.name)) >= 3
 

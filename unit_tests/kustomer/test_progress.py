@@ -1,15 +1,19 @@
 """What a sync reports about its progress."""
 
 import json
+from dataclasses import replace
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
 from airbyte_cdk.models import TraceType, Type
 
+from fake_vendor import Reply
 from http_source import progress as progress_module
 from http_source import rate_limiter as budget_module
 from http_source.progress import ProgressLog, announce_rate_limit
 from http_source.rate_limiter import RateBudget
+from source_kustomer.stream import PREFETCH_VALID_SECONDS
 
 
 def test_the_estimates_end_at_the_number_of_rows_when_a_stream_is_read(org, sync):
@@ -61,3 +65,42 @@ def test_progress_is_logged_once_a_minute_at_most(monkeypatch):
         "Stream notes: 6000 rows, 100 a second, 14000 left, 3 s waited for the rate limit.",
         "Stream notes: 12000 rows, 100 a second, 8000 left, 3 s waited for the rate limit.",
     ]
+
+
+@pytest.mark.parametrize(("stream", "bucket"), [("notes", "search"), ("tags", "list")])
+def test_a_429_that_names_a_wait_holds_the_requests_of_its_limit(
+    org, sync, monkeypatch, stream, bucket
+):
+    def edit(body, request, number):
+        return Reply(429, {}, b"{}") if number == 1 else None
+
+    held = []
+    monkeypatch.setattr(
+        RateBudget, "hold", lambda budget, name, seconds: held.append((name, seconds))
+    )
+    vendor = org({"note": 9}, list_rows=9, edit=edit)
+    handle = vendor.handle
+
+    def with_a_wait(request):
+        reply = handle(request)
+        return replace(reply, headers={**reply.headers, "retry-after": "7"})
+
+    monkeypatch.setattr(vendor, "handle", with_a_wait)
+    assert len(sync(vendor, stream).ids(stream)) == 9
+    assert held == [(bucket, 7.0)]
+
+
+def test_pages_that_were_fetched_too_long_ago_are_fetched_again(org, sync, time):
+    def edit(body, request, number):
+        if "notes" not in str(request.body) and "/search" in request.path:
+            first.append(request)
+            if len(first) == 5:
+                time.tick(PREFETCH_VALID_SECONDS + 1)
+                late.append(vendor.insert("note", at=at, indexed=True).id)
+
+    first, late = [], []
+    at = datetime(2025, 7, 1, tzinfo=UTC)
+    vendor = org({"message": 200, "note": 9}, page_size_max=20, edit=edit)
+    synced = sync(vendor, "messages", "notes")
+    assert late
+    assert set(late) <= set(synced.ids("notes"))
