@@ -1057,10 +1057,9 @@ again:
 
 How to read the tables:
 
-- **Where** names the kind of stream. "Courier" is the stream `messages`. "Searches" are
-  `conversations`, `customers`, `kobjects`, `messages` and `notes` of Kustomer. "The archive" is
-  the part of a search that is older than two years. "Lists" are `shortcuts`, `tags`, `teams` and
-  `users`.
+- **Where** names the kind of stream. "Courier" is the stream `messages`. "Searches" are the streams
+  that Kustomer's search serves, such as `conversations`. "The archive" is the part of a search that
+  is older than two years. "Lists" are the streams of a GET request, such as `users`.
 - **Tries** is the number of requests for one page if the fault lasts. `check` makes at most two.
 - **Waits** are the seconds between tries. "Random" waits have the given upper ends. One wait lasts
   at most 300 s, plus one second. After 30 minutes a page is not requested again.
