@@ -15,7 +15,7 @@ import argparse
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal, TextIO
 
@@ -34,9 +34,13 @@ from source_kustomer.timeline import INDEX_LAG, EpochMs, format_instant
 COUNT_CAP = 10_000
 # The most counts for one search of one stream. It bounds the time that a proposal takes.
 MAX_COUNTS = 60
-# How many of these may divide parts whose count is cut off, each into four. The rest samples them.
-_MAX_DIVIDING = 32
+# How many of these may divide parts whose count is cut off, each into four, and how many may divide
+# and sample such parts. The rest makes borders more precise.
+_MAX_DIVIDING = 24
+_MAX_CENSUS = 48
 _FAN = 4
+# How many counts may look for the width of one sample.
+_MAX_TRIES = 8
 # Parts are divided at whole seconds.
 _SECOND: EpochMs = 1000
 # A border between two windows is precise enough if the parts around it hold this share of a window.
@@ -74,6 +78,8 @@ class Part:
     upper: EpochMs
     rows: int
     certainty: Literal["counted", "sampled", "at least"] = "counted"
+    # How long the sample is.
+    width: EpochMs = 0
 
     def within(self, lower: EpochMs, upper: EpochMs) -> float:
         """About how many of the rows are in [lower, upper), if they are spread evenly."""
@@ -87,17 +93,13 @@ def survey(searches: Sequence[CountedSearch], wanted: int) -> list[Part]:
     It sends at most `MAX_COUNTS` requests per search on average.
     """
     parts = [part for search in searches for part in _census(search)]
-    room = MAX_COUNTS * len(searches) - sum(search.requests for search in searches)
-    for _ in range(room):
+    most = MAX_COUNTS * len(searches)
+    while sum(search.requests for search in searches) + 2 * _MAX_TRIES <= most:
         coarse = _coarsest(parts, wanted)
         if coarse is None:
             break
-        middle = _second_within(coarse.lower, coarse.upper)
-        # Rows may have moved since the part was counted.
-        left = min(coarse.rows, coarse.search.count(coarse.lower, middle))
         parts.remove(coarse)
-        parts.append(Part(coarse.search, coarse.lower, middle, left))
-        parts.append(Part(coarse.search, middle, coarse.upper, coarse.rows - left))
+        parts.extend(_halves(coarse))
     return parts
 
 
@@ -133,7 +135,9 @@ def _census(search: CountedSearch) -> Iterator[Part]:
         waiting.extend(_counted(search, lower, upper) for lower, upper in pairwise(edges))
     width = search.upper - search.lower
     for part in sorted(unknown, key=lambda one: one.lower):
-        sampled, width = _sampled(part, width)
+        room = _MAX_CENSUS - search.requests
+        sampled = _sampled(part, width, min(room, _MAX_TRIES))
+        width = sampled.width or width
         yield sampled
 
 
@@ -142,16 +146,18 @@ def _counted(search: CountedSearch, lower: EpochMs, upper: EpochMs) -> Part:
     return Part(search, lower, upper, rows, "at least" if rows == COUNT_CAP else "counted")
 
 
-def _sampled(part: Part, width: EpochMs) -> tuple[Part, EpochMs]:
+def _sampled(part: Part, width: EpochMs, tries: int) -> Part:
     """Estimate the rows of a part from a shorter time in its middle, which can be counted.
 
-    Return it with the width from which to start at the next part. The rows are at least the cap.
+    The first try is `width` long. If no sample says more than the part, that is returned as it is.
     """
     whole = part.upper - part.lower
-    first = width = max(_SECOND, min(width, whole // _FAN))
+    width = max(_SECOND, min(width, whole // _FAN))
     sample: tuple[int, EpochMs] | None = None
     is_cut_off = False
-    while _SECOND <= width < whole and part.search.requests < MAX_COUNTS:
+    for _ in range(tries):
+        if not _SECOND <= width < whole:
+            break
         lower = part.lower + (whole - width) // 2
         rows = part.search.count(lower, lower + width)
         if rows == COUNT_CAP:
@@ -164,11 +170,28 @@ def _sampled(part: Part, width: EpochMs) -> tuple[Part, EpochMs]:
         if is_cut_off or rows * _FAN >= COUNT_CAP:
             break
         width *= _FAN
-    if sample is None:
-        return part, first
-    rows, width = sample
-    estimate = max(part.rows, rows * whole // width)
-    return Part(part.search, part.lower, part.upper, estimate, "sampled"), width
+    rows, width = sample or (0, 0)
+    estimate = rows * whole // width if width else 0
+    if estimate < part.rows:
+        # The rows are dense elsewhere.
+        return part
+    return replace(part, rows=estimate, certainty="sampled", width=width)
+
+
+def _halves(part: Part) -> Iterator[Part]:
+    """Count the halves of a part, or sample them if their counts are cut off."""
+    middle = _second_within(part.lower, part.upper)
+    if part.certainty == "counted":
+        # Rows may have moved since the part was counted.
+        left = min(part.rows, part.search.count(part.lower, middle))
+        yield replace(part, upper=middle, rows=left)
+        yield replace(part, lower=middle, rows=part.rows - left)
+        return
+    for lower, upper in ((part.lower, middle), (middle, part.upper)):
+        half = _counted(part.search, lower, upper)
+        is_counted = half.certainty == "counted"
+        width = part.width or upper - lower
+        yield half if is_counted else _sampled(half, width, _MAX_TRIES - 1)
 
 
 def _second_within(lower: EpochMs, upper: EpochMs) -> EpochMs:
@@ -197,9 +220,7 @@ def _coarsest(parts: Sequence[Part], wanted: int) -> Part | None:
         halvable = [
             part
             for part in around
-            if part.rows
-            and part.certainty == "counted"
-            and _second_within(part.lower, part.upper) > part.lower
+            if part.rows and _second_within(part.lower, part.upper) > part.lower
         ]
         if halvable and fine > least:
             least, found = fine, halvable
@@ -312,8 +333,8 @@ class _Proposal:
         about = "at least" if self._has("at least", start, end) else "about"
         yield ""
         yield (
-            f"In all: {about} {sum(everything):,} rows. At best, one key takes {one:,} min, and one "
-            f"key per window {many:,} min: {self.searches_a_minute} searches a minute per key, "
+            f"In all: {about} {sum(everything):,} rows. At best, one key takes {one:,} min, and "
+            f"one key per window {many:,} min: {self.searches_a_minute} searches a minute per key, "
             f"{PAGE_SIZE} rows a search."
         )
         if len(minutes) < wanted:
@@ -347,9 +368,7 @@ class _Proposal:
         return math.ceil(searches / self.searches_a_minute)
 
     def _has(self, certainty: str, lower: EpochMs, upper: EpochMs) -> bool:
-        return any(
-            part.certainty == certainty and part.within(lower, upper) for part in self.parts
-        )
+        return any(part.certainty == certainty and part.within(lower, upper) for part in self.parts)
 
 
 def _propose(
@@ -371,9 +390,7 @@ def _propose(
     searches = [
         search
         for stream in streams
-        for search in _searches(
-            stream, start, end, now, include_archived=config.include_archived
-        )
+        for search in _searches(stream, start, end, now, include_archived=config.include_archived)
     ]
     out.write(
         f"Counting {', '.join(stream.name for stream in streams)} from {_text(start)} to "

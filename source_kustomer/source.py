@@ -19,6 +19,7 @@ from http_source.errors import config_error
 from http_source.retry import CHECK_PATIENCE, Patience
 from http_source.source import HttpSource, saved_states
 from http_source.stream import VendorStream
+from http_source.verbs import Verb
 from source_kustomer.config import KustomerConfig
 from source_kustomer.context import KustomerContext
 from source_kustomer.klasses import PREFIX as KLASS_PREFIX
@@ -131,6 +132,13 @@ class SourceKustomer(HttpSource):
         finally:
             context.close()
         return catalog
+
+    def verbs(self) -> Sequence[Verb]:
+        """The verbs of this source beside those of Airbyte."""
+        # A sync needs none of them.
+        from source_kustomer.backfill import WindowsVerb  # noqa: PLC0415
+
+        return (WindowsVerb(STREAMS),)
 
     def probe(self, context: KustomerContext) -> None:
         """One search for one customer: it proves the host, the key and the right to search.
