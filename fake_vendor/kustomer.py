@@ -47,6 +47,7 @@ from fake_vendor.limits import (
 from fake_vendor.search import (
     FAR_MS,
     BadQueryError,
+    Broken,
     Index,
     KlassSearch,
     Undocumented,
@@ -119,6 +120,21 @@ class KustomerSwitches:
     archive_scope: Literal["old", "all"] = "old"
     tie_order: Literal["stable", "shuffled"] = "stable"
     second_sort_key: bool = False
+    # What a search does wrong, each as `<endpoint>:<attribute or context>` and for bounds with the
+    # operator: `search:customer_updated_at:gte`. Bounds that it ignores or shifts (gte to gt, lt to
+    # lte), orders that it turns round, and contexts whose results lack every 100th row, or are cut
+    # at 100 rows, without a word in the counts and links.
+    ignored_bounds: tuple[str, ...] = ()
+    shifted_bounds: tuple[str, ...] = ()
+    reversed_orders: tuple[str, ...] = ()
+    gaps: tuple[str, ...] = ()
+    silent_cuts: tuple[str, ...] = ()
+    # Days before the horizon whose records are in neither search.
+    archive_gap_days: float = 0
+    # Whether `includeDeleted` is heeded, ignored, or taken for granted.
+    deleted: Literal["heeded", "ignored", "always"] = "heeded"
+    # Parameters of lists that are ignored, as `klass:status`.
+    ignored_parameters: tuple[str, ...] = ()
     # What a search does with undocumented attributes, except those in `heeded`.
     undocumented: Undocumented = "heeded"
     heeded: tuple[str, ...] = ()
@@ -143,6 +159,9 @@ class KustomerSwitches:
     reset_when: Literal["always", "on429", "never"] = "on429"
     reset_form: ResetForm = "epoch"
     retry_after: Literal["none", "seconds", "http_date"] = "none"
+    limit_form: Literal["number", "text"] = "number"
+    # How far the `Date` header is ahead of the clock.
+    clock_skew_seconds: float = 0
     faults: tuple[Fault, ...] = ()
 
 
@@ -368,7 +387,8 @@ class Kustomer:
                 rows=trace.rows if status == 200 and not fault else 0,
             )
             self.journal.write(entry)
-            headers = reply.headers | {"date": http_date(self.clock.seconds())}
+            date = http_date(self.clock.seconds() + self.switches.clock_skew_seconds)
+            headers = reply.headers | {"date": date}
             return replace(reply, headers=headers, delay_s=self.switches.latency_ms / 1000)
 
     def _answer(self, request: Request, path: str, trace: _Trace) -> tuple[Reply, str]:
@@ -448,6 +468,8 @@ class Kustomer:
             "x-ratelimit-limit": str(verdict.limit),
             "x-ratelimit-remaining": str(verdict.remaining),
         }
+        if switches.limit_form == "text":
+            headers = {name: f"{value};w=60" for name, value in headers.items()}
         if switches.reset_when == "always" or (refused and switches.reset_when == "on429"):
             headers["x-ratelimit-reset"] = spell_reset(verdict.reset_s, now, switches.reset_form)
         if refused and switches.retry_after == "seconds":
@@ -468,6 +490,11 @@ class Kustomer:
                 undocumented=switches.undocumented,
                 heeded=switches.heeded,
                 klass_search=switches.klass_search,
+                broken=Broken(
+                    _of(trace.endpoint, switches.ignored_bounds),
+                    _of(trace.endpoint, switches.shifted_bounds),
+                    _of(trace.endpoint, switches.reversed_orders),
+                ),
             )
             page, size = _paging(request, switches.page_size_max)
         except BadQueryError as error:
@@ -486,12 +513,25 @@ class Kustomer:
         if not switches.second_sort_key:
             query = replace(query, sort=query.sort[:1])
         edge = self.clock.ms() - switches.horizon_days * _DAY_MS
-        low, high = (edge, FAR_MS) if not archive else (-FAR_MS, edge)
+        if switches.deleted != "heeded":
+            query = replace(query, include_deleted=switches.deleted == "always")
+        gap = int(switches.archive_gap_days * _DAY_MS)
+        low, high = (edge, FAR_MS) if not archive else (-FAR_MS, edge - gap)
         if archive and switches.archive_scope == "all":
             high = FAR_MS
         shuffle = self._random if switches.tie_order == "shuffled" else None
         stop = start if beyond else start + size
-        rows, total = self._indexes[query.context].page(query, low, high, start, stop, shuffle)
+        index = self._indexes[query.context]
+        if query.context in _of(trace.endpoint, switches.gaps):
+            everything, _ = index.page(
+                query, low, high, 0, len(self._truth[query.context]), shuffle
+            )
+            left = [row for place, row in enumerate(everything) if place % 100 != 99]
+            rows, total = left[start:stop], len(left)
+        else:
+            rows, total = index.page(query, low, high, start, stop, shuffle)
+        if query.context in _of(trace.endpoint, switches.silent_cuts):
+            rows, total = rows[: max(0, 100 - start)], min(total, 100)
         if fault == "timed_out":
             rows = rows[: len(rows) // 2]
         meta: dict[str, Any] = {"pageSize": size, "page": page, **self._totals(total, size)}
@@ -675,10 +715,11 @@ class Kustomer:
     def _listed(self, kind: str, params: Mapping[str, str]) -> list[Record]:
         """Return the rows of a list that its parameters select."""
         rows = list(self._truth[kind].values())
-        if kind == "klass":
+        if kind == "klass" and "klass:status" not in self.switches.ignored_parameters:
             status = params.get("status", "enabled")
             return [row for row in rows if row.attribute("status") == status]
-        if kind == "sub_status" and (wanted := params.get("resourceType")):
+        is_ignored = "sub_status:resourceType" in self.switches.ignored_parameters
+        if kind == "sub_status" and (wanted := params.get("resourceType")) and not is_ignored:
             return [row for row in rows if row.attribute("resourceType") == wanted]
         return rows
 
@@ -731,6 +772,11 @@ def _paging(request: Request, most: int) -> tuple[int, int]:
             raise BadQueryError(f"{name} should be a positive integer")
         numbers.append(int(text))
     return numbers[0], min(numbers[1], most)
+
+
+def _of(endpoint: str, names: tuple[str, ...]) -> frozenset[str]:
+    """Return what a switch names for one endpoint."""
+    return frozenset(name.partition(":")[2] for name in names if name.partition(":")[0] == endpoint)
 
 
 def _link(path: str, page: int, size: int) -> str:

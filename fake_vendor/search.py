@@ -77,6 +77,18 @@ class BadQueryError(Exception):
 
 
 @dataclass(frozen=True)
+class Broken:
+    """What a search does wrong: names such as `customer_updated_at:gte`, `customer_updated_at`.
+
+    It ignores some bounds, shifts others (gte to gt, lt to lte), and turns some orders round.
+    """
+
+    ignored: Container[str] = ()
+    shifted: Container[str] = ()
+    reversed: Container[str] = ()
+
+
+@dataclass(frozen=True)
 class Query:
     """A checked search: updatedAt in [low, high), more tests, and the order as (field, desc)."""
 
@@ -96,6 +108,7 @@ def read_query(
     undocumented: Undocumented = "heeded",
     heeded: Container[str] = (),
     klass_search: KlassSearch = "heeded",
+    broken: Broken = Broken(),
 ) -> Query:
     """Parse a search body. Raises BadQueryError if the vendor's specification forbids it.
 
@@ -129,7 +142,7 @@ def read_query(
         asked = _without_attributes(asked, context, secret)
     names = attributes[context] | (known if undocumented == "heeded" else known - secret)
     names -= secret if undocumented == "refused" else frozenset()
-    reader = _Reader(context, names, _zone(asked.get("timeZone", "GMT")))
+    reader = _Reader(context, names, _zone(asked.get("timeZone", "GMT")), broken)
     low, high = -FAR_MS, FAR_MS
     tests: list[Test] = []
     if klass and klass_search == "heeded":
@@ -267,10 +280,13 @@ def _cut(
 class _Reader:
     """Parses the criteria and sorts of one body."""
 
-    def __init__(self, context: str, attributes: frozenset[str], zone: ZoneInfo) -> None:
+    def __init__(
+        self, context: str, attributes: frozenset[str], zone: ZoneInfo, broken: Broken
+    ) -> None:
         self._fields = {f"{context}_{name}": _FIELDS[name] for name in attributes}
         self._context = context
         self._zone = zone
+        self._broken = broken
 
     def criteria(self, clause: str, given: Any) -> list[tuple[str, str, Any]]:
         found = []
@@ -280,7 +296,12 @@ class _Reader:
                 if not isinstance(operators, dict) or not operators:
                     raise BadQueryError(f"{attribute} should be an object of operators")
                 for operator, value in operators.items():
-                    found.append((field, operator, self._value(attribute, field, operator, value)))
+                    read = self._value(attribute, field, operator, value)
+                    if f"{attribute}:{operator}" in self._broken.ignored:
+                        continue
+                    is_shifted = f"{attribute}:{operator}" in self._broken.shifted
+                    used = {"gte": "gt", "lt": "lte"}[operator] if is_shifted else operator
+                    found.append((field, used, read))
         return found
 
     def sort(self, given: Any) -> list[SortKey]:
@@ -289,7 +310,8 @@ class _Reader:
             for attribute, direction in item.items():
                 if direction not in ("asc", "desc"):
                     raise BadQueryError(f"sort direction should be asc or desc: {direction}")
-                found.append((self._field(attribute), direction == "desc"))
+                is_reversed = attribute in self._broken.reversed
+                found.append((self._field(attribute), direction == "desc" or is_reversed))
         return found
 
     def _field(self, attribute: str) -> str:

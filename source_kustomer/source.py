@@ -137,8 +137,9 @@ class SourceKustomer(HttpSource):
         """The verbs of this source beside those of Airbyte."""
         # A sync needs none of them.
         from source_kustomer.backfill import WindowsVerb  # noqa: PLC0415
+        from source_kustomer.doctor import Doctor  # noqa: PLC0415
 
-        return (WindowsVerb(STREAMS),)
+        return (WindowsVerb(STREAMS), Doctor(self))
 
     def probe(self, context: KustomerContext) -> None:
         """One search for one customer: it proves the host, the key and the right to search.
