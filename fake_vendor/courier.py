@@ -38,7 +38,22 @@ class CourierSwitches:
     last_cursor: Literal["omitted", "null", "repeated"] = "omitted"
     repeat_cursor_every: int = 0
     cursor_life: int = 0
-    enqueued_after: Literal["honoured", "ignored"] = "honoured"
+    enqueued_after: Literal["honoured", "ignored", "ms_only", "iso_only"] = "honoured"
+    # What it does wrong with cursors: the first page is shown again; the second use of a cursor
+    # shows other rows; rows are left out between two pages; one that it did not send is accepted.
+    cursor_ignored: bool = False
+    cursor_drifts: bool = False
+    boundary_gap: int = 0
+    unknown_cursor: Literal["refused", "ignored"] = "refused"
+    cursor_form: Literal["row", "opaque"] = "row"
+    # `more` is a text where it is true; it is true on the last page too.
+    more_as_text: bool = False
+    more_without_end: bool = False
+    row_order: Literal["newest", "oldest_on_page"] = "newest"
+    limit: Literal["ignored", "honoured"] = "ignored"
+    limit_headers: bool = False
+    # How far the `Date` header is ahead of the clock.
+    clock_skew_seconds: float = 0
     arrival_every: int = 0
     faults: tuple[Fault, ...] = ()
 
@@ -81,6 +96,7 @@ class Courier:
         self._by_id: dict[str, Message] = {}
         self._plan = FaultPlan()
         self._issued: dict[str, int] = {}
+        self._used: set[str] = set()
         self._lists = 0
         self._made = 0
         now = self.clock.ms() - 60_000
@@ -152,7 +168,10 @@ class Courier:
                 rows=rows if status == 200 and not fault else 0,
             )
             self.journal.write(entry)
-            headers = reply.headers | {"date": http_date(self.clock.seconds())}
+            date = http_date(self.clock.seconds() + self.switches.clock_skew_seconds)
+            headers = reply.headers | {"date": date}
+            if self.switches.limit_headers:
+                headers |= {"ratelimit-limit": "600", "ratelimit-remaining": "599"}
             return replace(reply, headers=headers, delay_s=self.switches.latency_ms / 1000)
 
     def _answer(self, request: Request, path: str, endpoint: str) -> tuple[Reply, str, int]:
@@ -186,15 +205,22 @@ class Courier:
         end = len(self._messages)
         if cursor:
             place = self._open(cursor)
-            if place is None:
+            if place is not None and not switches.cursor_ignored:
+                end = bisect_left(self._messages, place, key=_place) - switches.boundary_gap
+                end -= int(switches.cursor_drifts and cursor in self._used)
+                self._used.add(cursor)
+            elif place is None and switches.unknown_cursor == "refused":
                 return _error(400, "Invalid cursor", "invalid_request_error"), 0
-            end = bisect_left(self._messages, place, key=_place)
         try:
             since = self._since(params.get("enqueued_after", ""))
         except ValueError:
             return _error(400, "Invalid enqueued_after", "invalid_request_error"), 0
         page, more = self._page(end, since, params)
-        paging: dict[str, Any] = {"more": more}
+        if switches.limit == "honoured" and params.get("limit", "").isdigit():
+            page = page[: int(params["limit"])]
+        paging: dict[str, Any] = {"more": more or switches.more_without_end}
+        if more and switches.more_as_text:
+            paging["more"] = "true"
         if more:
             paging["cursor"] = self._issue(page[-1])
             if cursor and _nth(self._lists, switches.repeat_cursor_every):
@@ -203,6 +229,8 @@ class Courier:
             paging["cursor"] = None
         elif switches.last_cursor == "repeated" and (cursor or page):
             paging["cursor"] = cursor or self._issue(page[-1])
+        if switches.row_order == "oldest_on_page":
+            page = page[::-1]
         body: dict[str, Any] = {"paging": paging, "results": [message.row() for message in page]}
         if fault == "no_data":
             del body["results"]
@@ -234,11 +262,16 @@ class Courier:
         """Parse enqueued_after. The documented example is epoch milliseconds. ISO occurs too."""
         if not text or self.switches.enqueued_after == "ignored":
             return 0
+        if self.switches.enqueued_after == ("iso_only" if text.isdigit() else "ms_only"):
+            raise ValueError("not in this form")
         return int(text) if text.isdigit() else to_ms(datetime.fromisoformat(text))
 
     def _issue(self, message: Message) -> str:
         """Return a cursor after the message. The documented example decodes to `<ms>,<id>`."""
-        cursor = base64.b64encode(f"{message.enqueued_ms},{message.id}".encode()).decode()
+        named = f"{message.enqueued_ms},{message.id}"
+        cursor = base64.b64encode(named.encode()).decode()
+        if self.switches.cursor_form == "opaque":
+            cursor = f"page-{cursor[::-1]}"
         self._issued[cursor] = self._lists
         return cursor
 
@@ -247,6 +280,8 @@ class Courier:
         if cursor not in self._issued or (life and self._lists - self._issued[cursor] > life):
             return None
         try:
+            if cursor.startswith("page-"):
+                cursor = cursor.removeprefix("page-")[::-1]
             enqueued, _, ident = base64.b64decode(cursor, validate=True).decode().partition(",")
         except (binascii.Error, UnicodeDecodeError):
             return None

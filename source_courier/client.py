@@ -32,7 +32,7 @@ from source_courier.paging import Paging
 # Statuses that may mean a bad cursor: it is expired, broken or belongs to another key. Courier does
 # not document which status it sends then. So the set contains every status that can be about the
 # request, and also 403, because the key can read the first page.
-_CURSOR_REFUSALS = frozenset({400, 403, 404, 406, 409, 410, 412, 413, 414, 416, 422})
+CURSOR_REFUSALS = frozenset({400, 403, 404, 406, 409, 410, 412, 413, 414, 416, 422})
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class CourierClient(VendorClient):
                 params=None if cursor is None else {"cursor": cursor},
             )
         except RefusedError as refused:
-            is_of_cursor = cursor is not None and refused.status in _CURSOR_REFUSALS
+            is_of_cursor = cursor is not None and refused.status in CURSOR_REFUSALS
             if is_of_cursor:
                 raise CursorRefusedError(endpoint, refused.status, refused.text) from None
             raise self.explain_error(refused) from None

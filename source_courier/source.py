@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
@@ -10,6 +10,7 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from http_source.context import SyncContext
 from http_source.retry import Patience
 from http_source.source import HttpSource
+from http_source.verbs import Verb
 from source_courier.config import CourierConfig
 from source_courier.lists import CourierListStream
 from source_courier.streams import Messages
@@ -29,6 +30,13 @@ class SourceCourier(HttpSource):
     ) -> SyncContext[CourierConfig]:
         """What the streams of one sync share. Raises a config error."""
         return SyncContext(CourierConfig.from_mapping(config), patience=patience)
+
+    def verbs(self) -> Sequence[Verb]:
+        """The verbs of this source beside those of Airbyte."""
+        # A sync needs none of them.
+        from source_courier.doctor import Doctor  # noqa: PLC0415
+
+        return (Doctor(self),)
 
     def probe(self, context: SyncContext[CourierConfig]) -> None:
         """Fetch one page of messages. An API key has no cheaper call."""
