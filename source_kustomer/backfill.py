@@ -281,14 +281,16 @@ class WindowsVerb(Verb):
 
     def run(self, config: Mapping[str, Any], args: argparse.Namespace, out: TextIO) -> int:
         """Write the windows. Raises an AirbyteTracedException."""
+        chosen = self._chosen(args.streams)
         context = KustomerContext(KustomerConfig.from_mapping(config))
         try:
-            streams = [stream(context) for stream in self._chosen(args.streams)]
+            streams = [stream(context) for stream in chosen]
             proposal = _propose(context, streams, args.windows, out)
         except AttributeNotHeededError as error:
             raise config_error(
-                f"Kustomer's search does not support the cursor of one of these streams ({error}). "
-                "Leave out of --streams what README.md calls a guarded search."
+                "Kustomer's search does not support the cursor of one of these streams, so it cannot "
+                f"be counted ({error}). Leave out of --streams: "
+                f"{', '.join(stream.name for stream in chosen if stream.is_guarded)}."
             ) from None
         finally:
             context.close()

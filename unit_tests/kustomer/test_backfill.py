@@ -323,9 +323,10 @@ def test_guarded_streams_are_counted_if_the_search_heeds_their_cursor(org, propo
     vendor = org({"company": 400}, years=3)
     assert abs(sum(propose(vendor, 2, "--streams", "companies").rows) - 400) <= 2
     vendor.switch(undocumented="refused")
-    proposal = propose(vendor, 2, "--streams", "companies")
+    proposal = propose(vendor, 2, "--streams", "messages,companies")
     assert proposal.code == 1
     assert "does not support" in proposal.error
+    assert "Leave out of --streams: companies." in proposal.error
 
 
 @pytest.mark.parametrize("windows", ["0", "-1", "101", "many"])
