@@ -288,8 +288,8 @@ class WindowsVerb(Verb):
             proposal = _propose(context, streams, args.windows, out)
         except AttributeNotHeededError as error:
             raise config_error(
-                "Kustomer's search does not support the cursor of one of these streams, so it cannot "
-                f"be counted ({error}). Leave out of --streams: "
+                "Kustomer's search does not support the cursor of one of these streams, so "
+                f"it cannot be counted ({error}). Leave out of --streams: "
                 f"{', '.join(stream.name for stream in chosen if stream.is_guarded)}."
             ) from None
         finally:
