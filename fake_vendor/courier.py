@@ -6,6 +6,7 @@ import base64
 import binascii
 import re
 from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -39,7 +40,7 @@ class CourierSwitches:
     repeat_cursor_every: int = 0
     cursor_life: int = 0
     enqueued_after: Literal["honoured", "ignored", "ms_only", "iso_only"] = "honoured"
-    # What it does wrong with cursors: the first page is shown again; the second use of a cursor
+    # What it does wrong with cursors: the first page is shown again; each further use of a cursor
     # shows other rows; rows are left out between two pages; one that it did not send is accepted.
     cursor_ignored: bool = False
     cursor_drifts: bool = False
@@ -96,7 +97,7 @@ class Courier:
         self._by_id: dict[str, Message] = {}
         self._plan = FaultPlan()
         self._issued: dict[str, int] = {}
-        self._used: set[str] = set()
+        self._used: Counter[str] = Counter()
         self._lists = 0
         self._made = 0
         now = self.clock.ms() - 60_000
@@ -207,8 +208,8 @@ class Courier:
             place = self._open(cursor)
             if place is not None and not switches.cursor_ignored:
                 end = bisect_left(self._messages, place, key=_place) - switches.boundary_gap
-                end -= int(switches.cursor_drifts and cursor in self._used)
-                self._used.add(cursor)
+                end -= self._used[cursor] if switches.cursor_drifts else 0
+                self._used[cursor] += 1
             elif place is None and switches.unknown_cursor == "refused":
                 return _error(400, "Invalid cursor", "invalid_request_error"), 0
         try:

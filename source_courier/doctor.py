@@ -32,7 +32,7 @@ from source_courier.streams import Messages
 
 _PAGE_SIZE = 10
 _PAGES = 3
-# A message of this many pages back may not be on them, so more rows of one status say nothing.
+# For so many statuses a list is compared with the pages.
 _MOST_STATUSES = 3
 # A name of a header that tells of a limit.
 _LIMIT_HEADER = re.compile("rate-?limit|retry-after", re.IGNORECASE)
@@ -129,9 +129,7 @@ class _Examination:
         require_answer(first.answer)
         if isinstance(first.answer.error, RefusedError):
             raise self._client.explain_error(first.answer.error)
-        self._pages = [first]
-        while len(self._pages) < _PAGES and (cursor := self._pages[-1].next):
-            self._pages.append(self._client.messages(cursor=cursor))
+        self._pages = self._walk(first)
         yield self._check_more()
         yield self._check_cursor()
         yield self._check_again()
@@ -148,6 +146,12 @@ class _Examination:
         yield self._check_headers()
         assumption = Assumption(f"may read {Messages.name}", "not refused")
         yield assumption.holds(first.answer.outcome)
+
+    def _walk(self, first: _Page) -> list[_Page]:
+        pages = [first]
+        while len(pages) < _PAGES and (cursor := pages[-1].next):
+            pages.append(self._client.messages(cursor=cursor))
+        return pages
 
     @property
     def _rows(self) -> list[Mapping[str, Any]]:
@@ -188,11 +192,15 @@ class _Examination:
         if len(self._pages) < 2 or self._pages[1].problem:  # noqa: PLR2004 - two pages
             return assumption.unseen(self._why_one_page())
         page = self._pages[1]
-        again = self._client.messages(cursor=self._pages[0].next)
-        if again.problem:
-            return assumption.unseen(again.problem)
-        agree = sum(one == other for one, other in zip(page.ids, again.ids, strict=False))
-        longer = max(len(page.ids), len(again.ids))
+        # Twice, because a message may be archived in between.
+        for _ in range(2):
+            before, page = page, self._client.messages(cursor=self._pages[0].next)
+            if page.problem:
+                return assumption.unseen(page.problem)
+            agree = sum(one == other for one, other in zip(before.ids, page.ids, strict=False))
+            longer = max(len(before.ids), len(page.ids))
+            if agree == longer:
+                break
         return assumption.judged(agree == longer, f"{agree} of {longer} rows in their place")
 
     def _check_gaps(self) -> Check:
@@ -204,6 +212,19 @@ class _Examination:
         )
         if len(self._pages) < 2 or any(page.problem for page in self._pages):  # noqa: PLR2004
             return assumption.unseen(self._why_one_page())
+        seen, lost = self._compare()
+        if lost:
+            # A message may have been listed late, so the pages are read again.
+            self._pages = self._walk(self._client.messages())
+            if any(page.problem for page in self._pages):
+                return assumption.unseen(self._why_one_page())
+            seen, lost = self._compare()
+        if not seen:
+            return assumption.unseen("no row of the lists by status is among those of the pages")
+        return assumption.judged(not lost, f"{seen} rows compared, {lost} lacking")
+
+    def _compare(self) -> tuple[int, int]:
+        """How many rows of the lists by status are in the span of the pages, and not on them."""
         rows = self._rows
         newest, oldest = (extreme(row["enqueued"] for row in rows) for extreme in (max, min))
         known = {row["id"] for row in rows}
@@ -214,9 +235,7 @@ class _Examination:
             inside = [row for row in page.rows if oldest < row["enqueued"] < newest]
             seen += len(inside)
             lost += sum(row["id"] not in known for row in inside)
-        if not seen:
-            return assumption.unseen("no row of the lists by status is among those of the pages")
-        return assumption.judged(not lost, f"{seen} rows compared, {lost} lacking")
+        return seen, lost
 
     def _check_end(self) -> Iterator[Check]:
         ends = Assumption("the end", "more is false on the last page", exactness=True)

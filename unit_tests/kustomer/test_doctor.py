@@ -2,16 +2,21 @@
 
 import json
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
+import freezegun
 import pytest
 import requests
 
 from fake_vendor import Kustomer, KustomerSwitches
+from fake_vendor.journal import Journal
+from fake_vendor.limits import Limiter
 from http_source.process import launch
 from source_kustomer import SourceKustomer
 from source_kustomer.source import STREAMS
 
+# The moment of the fixture `time`.
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
 SEARCHED = ("company", "conversation_time", "work_session", "work_item")
 ROWS = (
     {"customer": 13_600}
@@ -118,9 +123,11 @@ class Report:
         return {line for line, one in self.verdicts.items() if one == verdict}
 
 
-@pytest.fixture
-def vendor(requests_mock, answer, time):
-    """An org in which everything can be seen, and holds."""
+SWITCHES = KustomerSwitches(org_limit=1000, search_limit=100)
+
+
+def grown():
+    """Make an org in which everything can be seen, and holds."""
     made = Kustomer(
         ROWS,
         list_rows=5,
@@ -129,7 +136,7 @@ def vendor(requests_mock, answer, time):
         event_rows=60,
         years=3,
         ties=(4,) * 30,
-        switches=KustomerSwitches(org_limit=1000, search_limit=100),
+        switches=SWITCHES,
     )
     now = made.clock.now()
     for seconds in (5, 60, 200):
@@ -138,8 +145,31 @@ def vendor(requests_mock, answer, time):
     made.delete("customer", gone, at=now - timedelta(days=1))
     deletion = {"eventVerb": "delete", "objectType": "customer", "objectId": gone}
     made.insert("audit_log", at=now, resource={"attributes": deletion})
+    return made
+
+
+@pytest.fixture
+def vendor(requests_mock, answer, time):
+    """An org in which everything can be seen, and holds."""
+    made = grown()
     answer(requests_mock, "https://api.kustomerapp.com", Slow(made, time))
     return made
+
+
+@pytest.fixture(scope="module")
+def common():
+    """One org for all tests that change nothing but its switches."""
+    with freezegun.freeze_time(NOW):
+        return grown()
+
+
+@pytest.fixture
+def steady(requests_mock, answer, time, common):
+    """The common org, with its first switches and no request counted."""
+    common.switches, common.journal = SWITCHES, Journal()
+    common._org_limiter, common._search_limiter = Limiter(), Limiter()
+    answer(requests_mock, "https://api.kustomerapp.com", Slow(common, time))
+    return common
 
 
 @pytest.fixture
@@ -158,29 +188,29 @@ def doctor(tmp_path, capsys):
     return doctor
 
 
-def test_everything_holds_for_an_org_that_behaves_as_the_docs_say(vendor, doctor, waits):
-    report = doctor(vendor)
+def test_everything_holds_for_an_org_that_behaves_as_the_docs_say(steady, doctor, waits):
+    report = doctor(steady)
     assert report.lines("holds") == set(report.verdicts)
     assert {f"may read {stream.name}" for stream in STREAMS} <= set(report.verdicts)
     assert (report.code, report.err) == (0, "")
     assert waits == []
-    assert all(entry.method == "GET" or "search" in entry.path for entry in vendor.journal.entries)
+    assert all(entry.method == "GET" or "search" in entry.path for entry in steady.journal.entries)
 
 
 @pytest.mark.parametrize(
     ("line", "switches"), BREAKAGES, ids=[f"{line} {switches}" for line, switches in BREAKAGES]
 )
-def test_exactly_one_line_does_not_hold_when_one_thing_is_broken(vendor, doctor, line, switches):
-    vendor.switch(**switches)
-    report = doctor(vendor)
+def test_exactly_one_line_does_not_hold_when_one_thing_is_broken(steady, doctor, line, switches):
+    steady.switch(**switches)
+    report = doctor(steady)
     assert report.lines("does not hold") == {line}
     assert report.lines("could not be seen") == set()
     assert report.code == (1 if line.endswith(" *") else 0)
 
 
-def test_every_line_has_a_breakage_but_those_of_rights(vendor, doctor):
+def test_every_line_has_a_breakage_but_those_of_rights(steady, doctor):
     broken = {line for line, _ in BREAKAGES}
-    rest = {line for line in doctor(vendor).verdicts if not line.startswith("may read ")} - broken
+    rest = {line for line in doctor(steady).verdicts if not line.startswith("may read ")} - broken
     # Each of them has a test of its own below.
     assert rest == {
         "archive allowed",
@@ -213,9 +243,9 @@ def test_metadata_without_attributes_is_noticed(vendor, doctor):
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
-def test_lines_of_the_archive_cannot_be_seen_when_it_is_refused(vendor, doctor, status):
-    vendor.switch(archive_refusal=status)
-    report = doctor(vendor)
+def test_lines_of_the_archive_cannot_be_seen_when_it_is_refused(steady, doctor, status):
+    steady.switch(archive_refusal=status)
+    report = doctor(steady)
     assert report.lines("does not hold") == {"archive allowed"}
     assert report.lines("could not be seen") == {
         *(line for line in report.verdicts if line.endswith(", archive *")),
@@ -225,9 +255,9 @@ def test_lines_of_the_archive_cannot_be_seen_when_it_is_refused(vendor, doctor, 
     assert report.code == 0
 
 
-def test_search_lines_cannot_be_seen_when_the_key_may_not_search(vendor, doctor):
-    vendor.switch(search_refusal=403)
-    report = doctor(vendor)
+def test_search_lines_cannot_be_seen_when_the_key_may_not_search(steady, doctor):
+    steady.switch(search_refusal=403)
+    report = doctor(steady)
     assert "org.permission.search.create" in report.seen["lower bound, search *"]
     assert report.verdicts["lower bound, search *"] == "could not be seen"
     assert report.verdicts["may read customers"] == "does not hold"
@@ -253,10 +283,10 @@ def test_search_lines_cannot_be_seen_when_the_key_may_not_search(vendor, doctor)
     ],
 )
 def test_a_missing_role_is_named_and_its_lines_cannot_be_seen(
-    vendor, doctor, endpoint, streams, lines
+    steady, doctor, endpoint, streams, lines
 ):
-    vendor.switch(refused=(endpoint,))
-    report = doctor(vendor)
+    steady.switch(refused=(endpoint,))
+    report = doctor(steady)
     refused = {f"may read {stream}" for stream in streams}
     assert report.lines("does not hold") == refused
     assert report.lines("could not be seen") == lines
@@ -264,16 +294,16 @@ def test_a_missing_role_is_named_and_its_lines_cannot_be_seen(
     assert report.code == 0
 
 
-def test_a_search_that_ends_early_without_a_word_is_noticed(vendor, doctor):
-    vendor.switch(silent_cuts=("search:customer",))
-    report = doctor(vendor)
+def test_a_search_that_ends_early_without_a_word_is_noticed(steady, doctor):
+    steady.switch(silent_cuts=("search:customer",))
+    report = doctor(steady)
     assert report.verdicts["nothing cut without a word, search *"] == "does not hold"
     assert report.code == 1
 
 
-def test_an_archive_that_begins_later_than_the_seam_is_noticed(vendor, doctor):
-    vendor.switch(horizon_days=700)
-    report = doctor(vendor)
+def test_an_archive_that_begins_later_than_the_seam_is_noticed(steady, doctor):
+    steady.switch(horizon_days=700)
+    report = doctor(steady)
     assert report.lines("does not hold") == {
         "seam between search and archive *",
         "where the archive begins",
@@ -311,8 +341,8 @@ def test_an_org_without_records_shows_nothing_and_nothing_fails(
     assert report.code == 0
 
 
-def test_a_wrong_key_is_one_sentence(vendor, doctor):
-    report = doctor(vendor, api_token="another-key-of-mine")
+def test_a_wrong_key_is_one_sentence(steady, doctor):
+    report = doctor(steady, api_token="another-key-of-mine")
     assert report.code == 1
     assert report.out == ""
     assert report.err.count("\n") == 1
@@ -320,17 +350,17 @@ def test_a_wrong_key_is_one_sentence(vendor, doctor):
     assert "another-key-of-mine" not in report.err
 
 
-def test_a_vendor_that_cannot_be_reached_is_one_sentence(requests_mock, vendor, doctor):
+def test_a_vendor_that_cannot_be_reached_is_one_sentence(requests_mock, steady, doctor):
     error = requests.ConnectionError("Name or service not known")
     requests_mock.register_uri("POST", re.compile("https://api.prod2"), exc=error)
-    report = doctor(vendor, region="eu")
+    report = doctor(steady, region="eu")
     assert (report.code, report.out, report.err.count("\n")) == (1, "", 1)
     assert "did not answer as it should at https://api.prod2.kustomerapp.com" in report.err
 
 
-def test_requests_that_fail_later_leave_lines_that_cannot_be_seen(vendor, doctor):
-    vendor.switch(faults=["503:1:tag", "bad_json:1:archive_search", "html:1:metadata"])
-    report = doctor(vendor)
+def test_requests_that_fail_later_leave_lines_that_cannot_be_seen(steady, doctor):
+    steady.switch(faults=["503:1:tag", "bad_json:1:archive_search", "html:1:metadata"])
+    report = doctor(steady)
     assert report.verdicts["may read tags"] == "could not be seen"
     assert report.verdicts["archive allowed"] == "could not be seen"
     assert report.verdicts["lower bound, archive *"] == "could not be seen"
@@ -338,29 +368,29 @@ def test_requests_that_fail_later_leave_lines_that_cannot_be_seen(vendor, doctor
     assert report.lines("does not hold") == set()
 
 
-def test_no_request_is_sent_after_two_minutes(requests_mock, answer, vendor, time, doctor):
+def test_no_request_is_sent_after_two_minutes(requests_mock, answer, steady, time, doctor):
     class VerySlow(Slow):
         def handle(self, request):
             self._time.tick(30)
             return self._vendor.handle(request)
 
-    answer(requests_mock, "https://api.kustomerapp.com", VerySlow(vendor, time))
-    report = doctor(vendor)
-    assert len(vendor.journal.entries) <= 5
+    answer(requests_mock, "https://api.kustomerapp.com", VerySlow(steady, time))
+    report = doctor(steady)
+    assert len(steady.journal.entries) <= 5
     assert report.lines("does not hold") == set()
     assert report.verdicts["may read tags"] == "could not be seen"
 
 
 @pytest.mark.parametrize("switches", [{}, {"undocumented": "ignored"}, {"deleted": "always"}])
-def test_neither_the_key_nor_content_of_records_is_printed(vendor, doctor, switches):
-    vendor.switch(**switches, expired=False)
-    report = doctor(vendor)
+def test_neither_the_key_nor_content_of_records_is_printed(steady, doctor, switches):
+    steady.switch(**switches, expired=False)
+    report = doctor(steady)
     said = report.out + report.err
-    assert vendor.token not in said
+    assert steady.token not in said
     assert not re.search(r"[0-9a-f]{24}", said)
     assert "@" not in said
     for kind in ("customer", "conversation", "message", "note", "company"):
-        for record in vendor.records(kind)[:50]:
+        for record in steady.records(kind)[:50]:
             row = json.loads(record.raw())
             texts = [value for value in row["attributes"].values() if isinstance(value, str)]
             assert not [text for text in texts if len(text) > 8 and text in said]
