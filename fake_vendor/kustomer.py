@@ -122,11 +122,12 @@ class KustomerSwitches:
     second_sort_key: bool = False
     # What a search does wrong, each as `<endpoint>:<attribute or context>` and for bounds with the
     # operator: `search:customer_updated_at:gte`. Bounds that it ignores or shifts (gte to gt, lt to
-    # lte), orders that it turns round, and contexts whose results lack every 100th row, or are cut
-    # at 100 rows, without a word in the counts and links.
+    # lte), orders that it turns round or refuses, and contexts whose results lack every 100th row,
+    # or are cut at 100 rows, without a word in the counts and links.
     ignored_bounds: tuple[str, ...] = ()
     shifted_bounds: tuple[str, ...] = ()
     reversed_orders: tuple[str, ...] = ()
+    refused_orders: tuple[str, ...] = ()
     gaps: tuple[str, ...] = ()
     silent_cuts: tuple[str, ...] = ()
     # Days before the horizon whose records are in neither search.
@@ -494,6 +495,7 @@ class Kustomer:
                     _of(trace.endpoint, switches.ignored_bounds),
                     _of(trace.endpoint, switches.shifted_bounds),
                     _of(trace.endpoint, switches.reversed_orders),
+                    _of(trace.endpoint, switches.refused_orders),
                 ),
             )
             page, size = _paging(request, switches.page_size_max)

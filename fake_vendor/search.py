@@ -80,12 +80,14 @@ class BadQueryError(Exception):
 class Broken:
     """What a search does wrong: names such as `customer_updated_at:gte`, `customer_updated_at`.
 
-    It ignores some bounds, shifts others (gte to gt, lt to lte), and turns some orders round.
+    It ignores some bounds, shifts others (gte to gt, lt to lte), and turns some orders round or
+    refuses them.
     """
 
     ignored: Container[str] = ()
     shifted: Container[str] = ()
     reversed: Container[str] = ()
+    refused: Container[str] = ()
 
 
 @dataclass(frozen=True)
@@ -310,6 +312,8 @@ class _Reader:
             for attribute, direction in item.items():
                 if direction not in ("asc", "desc"):
                     raise BadQueryError(f"sort direction should be asc or desc: {direction}")
+                if attribute in self._broken.refused:
+                    raise BadQueryError(f"{attribute} cannot be sorted by")
                 is_reversed = attribute in self._broken.reversed
                 found.append((self._field(attribute), direction == "desc" or is_reversed))
         return found
