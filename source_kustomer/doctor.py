@@ -501,9 +501,13 @@ class _Examination:
             return
         yield allowed.holds(first.answer.outcome)
         border = int(first.answer.vendor_time * 1000) - HORIZON
-        customers = _Question(SearchSubject("customer"), sort="asc", size=PAGE_SIZE)
+        customers = _Question(SearchSubject("customer"), sort="asc", size=2 * _FEW)
         lower, upper = border - SEAM, border + SEAM
-        search = self._client.find(customers.between(None, border + _NEIGHBOURHOOD))
+        near = customers.between(None, border + _NEIGHBOURHOOD)
+        search = self._client.find(near)
+        if not search.problem and not search.ascends():
+            # The oldest rows are needed, in whatever order they come.
+            search = self._client.find(replace(near, size=PAGE_SIZE))
         ask = replace(customers, archive=True, sort="desc")
         archive = self._client.find(ask.between(border - _NEIGHBOURHOOD, upper))
         newer = self._client.find(replace(ask, size=1).between(upper, None))
