@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env test unit snapshots soak demo check fix bench lock newest audit image clean
+.PHONY: help env test coverage unit snapshots soak demo check fix bench lock newest audit image clean
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -28,16 +28,14 @@ help: ## list the commands (this)
 
 env: .venv/.project ## make .venv/ with the locked packages, once
 
-test: check ## lint, types, all tests, coverage (ARGS="-k tags unit_tests" for some tests)
-ifdef ARGS
-	$(RUN) pytest $(ARGS)
-else
-	$(PYTEST) -m "not slow" --cov unit_tests
-	$(PYTEST) -m "slow and not image_tests"
-endif
+test: check ## lint, types, all tests (ARGS="-k tags unit_tests" for some tests)
+	$(if $(ARGS),$(RUN) pytest $(ARGS),$(PYTEST))
+
+coverage: env ## all tests again, with the gate of branch coverage (about twice as long as test)
+	$(PYTEST) --cov --cov-report=term
 
 unit: env ## the quick tests, under a minute (ARGS as for test)
-	$(PYTEST) -m "not slow" unit_tests $(ARGS)
+	$(PYTEST) unit_tests -m "not slow" $(ARGS)
 
 snapshots: env ## accept what spec and discover say in addition
 	@$(RUN) unit_tests.test_snapshots

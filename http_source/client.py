@@ -7,7 +7,8 @@ import re
 import time
 from collections.abc import Callable, Container, Mapping
 from functools import partial
-from typing import Any, ClassVar, Generic, TypeVar
+from threading import Lock
+from typing import Any, Generic, TypeVar
 
 import requests
 from airbyte_cdk.sources.streams.http.requests_native_auth import TokenAuthenticator
@@ -83,15 +84,12 @@ class VendorClient:
     connections.
     """
 
-    # Each bucket of requests has its own rate limit.
-    buckets: ClassVar[tuple[str, ...]] = ("all",)
-
     def __init__(
         self, stream: BackoffMixin, context: SyncContext[Any], base_url: str, token: str
     ) -> None:
-        """`base_url` has no trailing slash. Raises a config error if a certificate is missing."""
-        require_certificates()
+        """`base_url` has no trailing slash."""
         self.base_url = base_url
+        self._token = token
         self._stream = stream
         self._context = context
         connect, silence = _TIMEOUT_SECONDS
@@ -102,9 +100,19 @@ class VendorClient:
             "allow_redirects": False,
             "stream": True,
         }
-        self._sessions = {bucket: self._session(bucket, token) for bucket in self.buckets}
+        self._sessions: dict[str, LimiterSession] = {}
+        self._lock = Lock()
 
-    def _session(self, bucket: str, token: str) -> LimiterSession:
+    def _session(self, bucket: str) -> LimiterSession:
+        """The session of a bucket, made when it is first used: most streams are not read."""
+        with self._lock:
+            session = self._sessions.get(bucket)
+            if session is None:
+                session = self._sessions[bucket] = self._make_session(bucket)
+            return session
+
+    def _make_session(self, bucket: str) -> LimiterSession:
+        require_certificates()
         budget = self._context.budget
         session = LimiterSession(
             APIBudget(policies=[])
@@ -114,7 +122,7 @@ class VendorClient:
         adapter = DeadlineAdapter(self._context.patience.answer_seconds)
         for scheme in ("https://", "http://"):
             session.mount(scheme, adapter)
-        session.auth = TokenAuthenticator(token)
+        session.auth = TokenAuthenticator(self._token)
         return session
 
     def _announce_wait(self, _seconds: float) -> None:
@@ -144,7 +152,7 @@ class VendorClient:
         request. A body of more than `max_bytes` is not read to its end.
 
         Raises RefusedError, PageTooLargeError, any other error of `accept`, and an
-        AirbyteTracedException for every failure that lasts.
+        AirbyteTracedException for every failure that lasts, or if a certificate is missing.
         """
         url = f"{self.base_url}/{path}"
         receive = _Receiver(accept, max_bytes, self._context.patience.answer_seconds)
@@ -159,7 +167,7 @@ class VendorClient:
                 permanent=permanent,
             ),
             backoff_strategy=self._stream.get_backoff_strategy(self._hold(bucket)),
-            session=self._sessions[bucket],
+            session=self._session(bucket),
         )
         _, response = http.send_request(method, url, self._options, params=params, json=json)
         self.observe(response.headers)

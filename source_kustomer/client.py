@@ -125,8 +125,6 @@ class ListPage:
 class KustomerClient(VendorClient):
     """Kustomer's search, its lists, and the key itself."""
 
-    buckets = (SEARCHES, LISTS)
-
     def __init__(self, stream: BackoffMixin, context: KustomerContext, role: str) -> None:
         """`role` is what reading this stream takes, for the sentence that a refusal ends in."""
         config = context.config
