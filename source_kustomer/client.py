@@ -214,6 +214,27 @@ class KustomerClient(VendorClient):
         msg = f"no record of the first {PAGE_SIZE} has {subject.cursor_path}"
         raise AttributeNotHeededError(msg)
 
+    def last_record(self, subject: SearchSubject, query: Query) -> Record | None:
+        """The record that the normal search shows first when it sorts a query descending."""
+        body = {
+            **self._criteria(subject, query),
+            "sort": [{subject.attribute(subject.cursor): "desc"}],
+        }
+        try:
+            record, _ = self.fetch(
+                "POST",
+                "customers/search",
+                partial(_first_with_cursor, subject),
+                params={"page": "1", "pageSize": "1"},
+                json=body,
+                bucket=SEARCHES,
+            )
+        except RefusedError as refused:
+            if refused.status == requests.codes.bad_request:
+                raise AttributeNotHeededError(f"HTTP 400: {refused.text}") from None
+            raise self.explain_error(refused) from None
+        return record
+
     def is_found(self, context: str, ident: str, *, archive: bool) -> bool:
         """Whether the normal search, or that of the archive, finds a record that is not deleted."""
         body = {"queryContext": context, "and": [{f"{context}_id": {"equals": ident}}]}

@@ -7,7 +7,7 @@ the first page of each read must prove it. If it fails, the stream uses its fall
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import ClassVar
@@ -20,8 +20,11 @@ from http_source.stream import RowBatch
 from source_kustomer.client import AttributeNotHeededError
 from source_kustomer.context import KustomerContext
 from source_kustomer.lists import IncrementalListStream
-from source_kustomer.paging import Page, Query
+from source_kustomer.paging import Page, Query, Record
 from source_kustomer.search import SearchStream
+
+# How often the order is looked at before a search counts as unsorted.
+_LOOKS = 3
 
 
 class GuardedSearchStream(SearchStream, ABC):
@@ -107,16 +110,36 @@ class GuardedSearchStream(SearchStream, ABC):
             self.prefetch(sync_mode)
         firsts = [] if self._prefetched is None else self._prefetched.of_search()
         # Each of these pages is checked, also if one before it shows records.
-        shown = [self._shows_records(query, page) for query, page in firsts]
-        if firsts and not any(shown):
+        shown = [(query, self._first_records(query, page)) for query, page in firsts]
+        with_records = [(query, records) for query, records in shown if records]
+        if with_records:
+            self._prove_order(*with_records[-1])
+        elif firsts:
             self._prove_empty(firsts[-1][0])
 
-    def _shows_records(self, query: Query, first: Future[Page | None]) -> bool:
+    def _first_records(self, query: Query, first: Future[Page | None]) -> Sequence[Record]:
         try:
             page = first.result()
         except PageTooLargeError:
             page = self.client.search(self._subject, replace(query, size=1), archive=False)
-        return page is not None and bool(page.records)
+        return () if page is None else page.records
+
+    def _prove_order(self, query: Query, records: Sequence[Record]) -> None:
+        """Raise AttributeNotHeededError unless the search sorts by the attribute.
+
+        A page may ascend by chance, if records are never changed in most cases. So the search is
+        asked for the last record. It must not be before any that the first page shows.
+        """
+        for _ in range(_LOOKS):
+            last = self.client.last_record(self._subject, query)
+            if last is not None and last.cursor >= records[-1].cursor:
+                return
+            # A record that changed in between has left the window, so look again at both ends.
+            records = self._first_records(query, self._fetcher.submit(query, archive=False))
+            if not records:
+                return
+        msg = "asked for the last record of a window, it shows one before those it showed first"
+        raise AttributeNotHeededError(msg)
 
     def _prove_empty(self, query: Query) -> None:
         """Raise AttributeNotHeededError unless other searches agree that this one finds nothing."""
