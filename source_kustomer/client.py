@@ -303,6 +303,11 @@ class KustomerClient(VendorClient):
             raise error from None
 
     def events(self, endpoint: str, query: EventQuery) -> list[Event]:
+        """As `_events_once`. An empty page that counts events is fetched again."""
+        events, is_counted = self._events_once(endpoint, query)
+        return events if events or not is_counted else self._events_once(endpoint, query)[0]
+
+    def _events_once(self, endpoint: str, query: EventQuery) -> tuple[list[Event], bool]:
         """A page of a log of events, `GET /v1/<endpoint>`, checked to lie in the window.
 
         The window that is sent is a second wider on both sides, because Kustomer does not say
@@ -590,10 +595,11 @@ def validate_list_page(
     return page
 
 
-def validate_events(lower: EpochMs, upper: EpochMs, content: bytes) -> list[Event]:
-    """The events of a page. Raises BrokenBodyError unless all are within [lower, upper].
+def validate_events(lower: EpochMs, upper: EpochMs, content: bytes) -> tuple[list[Event], bool]:
+    """The events of a page, and whether it counts any.
 
-    Kustomer's schema shows one event under `data`, its example a list of them.
+    Raises BrokenBodyError unless all events are within [lower, upper]. Kustomer's schema shows
+    one event under `data`, its example a list of them.
     """
     body = parse_body(content)
     if is_deeper_than(MAX_LEVELS, body):
@@ -604,6 +610,9 @@ def validate_events(lower: EpochMs, upper: EpochMs, content: bytes) -> list[Even
         Event(resource["id"], _timestamp(resource, "createdAt"), resource)
         for resource in _resources(body)
     ]
+    if not events and _next_link(_part(body, "links")) is not None:
+        msg = "expected events, got none and a link to more"
+        raise BrokenBodyError(msg)
     for event in events:
         if not lower <= event.created_at <= upper:
             msg = (
@@ -611,7 +620,8 @@ def validate_events(lower: EpochMs, upper: EpochMs, content: bytes) -> list[Even
                 f"{event.id} of {format_instant(event.created_at)}"
             )
             raise BrokenBodyError(msg)
-    return events
+    meta = _part(body, "meta")
+    return events, any(_count(meta, name) for name in ("total", "cursorCount"))
 
 
 def validate_resource(content: bytes) -> ListPage:

@@ -49,6 +49,7 @@ class DetailedListStream(FullRefreshListStream, ABC):
     def __init__(self, context: KustomerContext) -> None:
         super().__init__(context)
         self._kustomer = context
+        self._is_list_refused = False
 
     def fetch_each(self, ids: Sequence[str]) -> Iterator[ListPage]:
         """The rows with these IDs, several at once, in this order. One that is gone is left out."""
@@ -62,9 +63,15 @@ class DetailedListStream(FullRefreshListStream, ABC):
         try:
             return self.client.resource(f"{self.endpoint}/{quote(ident, safe='')}", params)
         except ListRefusedError as refused:
-            if refused.status != requests.codes.not_found:
+            if refused.status != requests.codes.not_found or self._is_listed(ident):
                 raise
             return None
+
+    def _is_listed(self, ident: str) -> bool:
+        """Whether the list shows a row whose own answer is 404: then it is not gone."""
+        if self._is_list_refused:
+            return False
+        return any(row["id"] == ident for row in self._make_reader(self._query()).read())
 
     def _resources(self) -> Iterator[Resource]:
         try:
@@ -72,6 +79,7 @@ class DetailedListStream(FullRefreshListStream, ABC):
         except ListRefusedError as refused:
             if self.referring is None or refused.status not in _NO_SUCH_LIST:
                 raise
+            self._is_list_refused = True
             stream, relationship = self.referring
             self.logger.warning(
                 "Stream %s: Kustomer does not serve the list GET /v1/%s (HTTP %d). The rows that "

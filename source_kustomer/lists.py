@@ -57,7 +57,10 @@ class ListStream(KustomerStream, ABC):
 
     def __init__(self, context: KustomerContext) -> None:
         super().__init__(context)
-        self._reader = self._make_reader(dict(parse_qsl(self.params)))
+        self._reader = self._make_reader(self._query())
+
+    def _query(self) -> dict[str, str]:
+        return dict(parse_qsl(self.params))
 
     def _make_reader(self, params: Mapping[str, str]) -> ListReader:
         return ListReader(

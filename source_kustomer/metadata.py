@@ -46,7 +46,8 @@ class MetadataStream(FullRefreshStream, ABC):
 
     def klass_names(self) -> list[str]:
         """The name of each klass, as in the type `kobject.<name>` of its records."""
-        return [_klass_name(row) for row in self._klasses.walk().resources]
+        # An organisation may have a klass that is enabled and one of the same name that is not.
+        return list(dict.fromkeys(_klass_name(row) for row in self._klasses.walk().resources))
 
     def read_attributes(self) -> Iterator[Attribute]:
         """The custom attributes of all kinds of record, kind by kind."""

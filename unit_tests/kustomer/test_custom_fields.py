@@ -315,3 +315,11 @@ def test_a_stream_of_a_klass_is_unknown_without_the_option(typed_org):
     synced = read(vendor, streams, "kobject_return", typed_custom_fields=False)
     assert synced.failures
     assert synced.rows("kobject_return") == []
+
+
+def test_two_klasses_of_one_name_are_one_stream(typed_org):
+    vendor = typed_org()
+    vendor.insert("klass", resource={"attributes": {"name": KLASSES[0], "status": "disabled"}})
+    output, _ = discovered(vendor)
+    names = [stream.name for stream in output.catalog.catalog.streams]
+    assert names.count(f"kobject_{KLASSES[0]}") == 1

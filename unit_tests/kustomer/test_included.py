@@ -1,5 +1,7 @@
 """Resources that a list includes: one read gives both tables, and no named resource is missing."""
 
+import re
+
 import pytest
 from airbyte_cdk.models import AirbyteStreamStatus, FailureType
 
@@ -58,7 +60,7 @@ def test_a_version_that_is_named_and_nowhere_included_fails_the_stream(org, sync
 
 def test_a_schedule_that_is_deleted_meanwhile_has_no_holidays(org, sync):
     def edit(body, request, number):
-        if request.path == "/v1/schedules":
+        if request.path == "/v1/schedules" and number == 1:
             vendor.delete("schedule", gone)
 
     vendor = org(setting_rows=SCHEDULES, edit=edit, hard_delete=True)
@@ -107,3 +109,11 @@ def test_what_is_included_in_another_shape_fails_the_stream(org, sync, shape):
     assert synced.status("sla_versions") is INCOMPLETE
     assert synced.rows("sla_versions") == []
     assert "'included'" in synced.failure("sla_versions")
+
+
+def test_schedules_that_are_listed_but_not_found_fail_their_holidays(org, sync, requests_mock):
+    vendor = org(setting_rows=SCHEDULES)
+    requests_mock.get(re.compile(r".*/v1/schedules/.*"), status_code=404, json={"errors": []})
+    synced = sync(vendor, "holidays", mode="full_refresh")
+    assert synced.status("holidays") is INCOMPLETE
+    assert synced.failures == {FailureType.system_error}

@@ -537,3 +537,19 @@ def test_a_log_that_ignores_what_is_asked_fails(vendor_of, read, stream, switche
     assert synced.status(stream.name) is INCOMPLETE
     assert sentence in synced.failure(stream.name)
     assert FailureType.config_error not in synced.failures
+
+
+@of_kind(EventLogStream)
+def test_a_page_that_comes_empty_in_passing_is_no_end_of_a_log(vendor_of, read, stream):
+    emptied = []
+
+    def edit(body, request, number):
+        if body["data"] and len(emptied) < 3 and request.params.get("before") not in emptied:
+            emptied.append(request.params.get("before"))
+            body["data"] = []
+            body["links"] = {}
+
+    vendor = vendor_of(stream, 60, edit=edit)
+    synced = read(vendor, stream, start_date="2015-01-01")
+    assert emptied
+    assert sorted(synced.ids(stream.name)) == ids(vendor, stream)
