@@ -19,6 +19,9 @@ from source_kustomer.backfill import COUNT_CAP, MAX_COUNTS, CountedSearch, borde
 from source_kustomer.config import KustomerConfig
 from source_kustomer.timeline import parse_instant
 
+# `make unit` leaves these out: tries very many cases.
+pytestmark = pytest.mark.slow
+
 CUTOFF = "2026-05-31T23:58:00Z"
 HORIZON = datetime(2024, 6, 1, tzinfo=UTC)
 DOCUMENTED = ("conversations", "customers", "kobjects", "messages", "notes")

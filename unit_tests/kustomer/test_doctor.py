@@ -15,6 +15,9 @@ from http_source.process import launch
 from source_kustomer import SourceKustomer
 from source_kustomer.source import STREAMS
 
+# `make unit` leaves these out: each test makes some seventy requests.
+pytestmark = pytest.mark.slow
+
 # The moment of the fixture `time`.
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 SEARCHED = ("company", "conversation_time", "work_session", "work_item")

@@ -29,6 +29,9 @@ from source_kustomer.search import SearchStream
 from source_kustomer.stream import FullRefreshStream
 from source_kustomer.streams import Conversations
 
+# `make unit` leaves these out: every test runs for every stream.
+pytestmark = pytest.mark.slow
+
 LISTS = (*LIST_KINDS, *SETTING_KINDS)
 COMPLETE, INCOMPLETE = AirbyteStreamStatus.COMPLETE, AirbyteStreamStatus.INCOMPLETE
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
