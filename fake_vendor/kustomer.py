@@ -77,9 +77,11 @@ ENDPOINTS = (
     *SEARCHED_LISTS.values(),
     *CHILD_LISTS,
     *EVENT_KINDS,
-    *("one_sla", "one_schedule", "metadata"),
+    *("one_sla", "one_schedule", "one_conversation", "metadata"),
     *_OTHER_PATHS.values(),
 )
+# Endpoints for one object, found by its ID.
+_ONE = frozenset({"one_sla", "one_schedule", "one_conversation"})
 _BODY_MAX = 100_000
 _DAY_MS = 86_400_000
 
@@ -407,7 +409,7 @@ class Kustomer:
             reply = self._error(int(fault), "internal_error", "Something went wrong")
         elif trace.endpoint in ("search", "archive_search"):
             reply = self._search(request, path, trace, fault)
-        elif trace.endpoint in ("one_sla", "one_schedule"):
+        elif trace.endpoint in _ONE:
             reply = self._one(request, path, trace)
         elif trace.endpoint == "metadata":
             reply = self._metadata(path)
@@ -669,6 +671,8 @@ class Kustomer:
         row = self._truth[row_kind].get(path.rpartition("/")[2])
         if row is None:
             return self._error(404, "not_found", "Not found")
+        if row_kind == "conversation":
+            return json_reply(200, {"data": orjson.loads(row.raw())})
         (kind,) = (kind for kind, how in INCLUDED.items() if how.beside == row_kind)
         name, value = INCLUDED[kind].parameter
         body: dict[str, Any] = {"data": self._named(row, kind)}
@@ -757,7 +761,7 @@ def _endpoint(method: str, path: str) -> str:
             return _CHILD_PATHS.get((parents, children)) or _OTHER_PATHS.get(path, "other")
         case ["", "v1", "metadata", _]:
             return "metadata"
-        case ["", "v1", ("slas" | "schedules") as rows, _]:
+        case ["", "v1", ("slas" | "schedules" | "conversations") as rows, _]:
             return f"one_{rows.removesuffix('s')}"
         case ["", "v1", log] if log in EVENT_PATHS:
             return EVENT_PATHS[log]

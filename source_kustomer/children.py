@@ -11,10 +11,11 @@ from itertools import islice
 from typing import ClassVar
 
 import requests
-from airbyte_cdk.models import SyncMode
+from airbyte_cdk.models import FailureType, SyncMode
+from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from http_source.columns import Row
-from http_source.errors import system_error
+from http_source.errors import config_error, system_error
 from http_source.stream import RowBatch
 from source_kustomer.client import ListRefusedError, Resource
 from source_kustomer.context import KustomerContext
@@ -27,7 +28,7 @@ from source_kustomer.stream import KustomerStream
 # fifty requests a second at 150 ms each. A list is kept in memory until it is emitted.
 _LISTS_AHEAD = 8
 # Statuses that a list of children has when its parent was deleted. An endpoint that was moved has
-# them too, so the parent is searched before it counts as deleted.
+# them too, so the parent is requested before it counts as deleted.
 _GONE = frozenset({requests.codes.not_found, requests.codes.gone})
 
 
@@ -43,6 +44,8 @@ class ChildStream(KustomerStream, ABC):
     parent: ClassVar[type[SearchStream]]
     # The prefix of the columns `<name>_id` and `<name>_updated_at` of each row.
     parent_name: ClassVar[str]
+    # The role that a key needs to read one parent by its ID, if its list of children is missing.
+    parent_role: ClassVar[str]
     page_size: int = 100
     # True if the records have no id of their own, and have links that are secret.
     has_signed_links: ClassVar[bool] = False
@@ -111,14 +114,32 @@ class ChildStream(KustomerStream, ABC):
         except ListRefusedError as refused:
             if refused.status not in _GONE:
                 raise
-            if self._parents.is_there(parent):
+            if self._exists(parent):
                 raise system_error(
                     f"Stream {self.name}: GET /v1/{endpoint} answers HTTP {refused.status}, but "
-                    f"the search still finds {self.parent_name} {parent['id']}. Expected the list "
-                    "of its rows."
+                    f"{self.parent_name} {parent['id']} exists. Expected the list of its rows."
                 ) from None
             gone.count += 1
             return []
+
+    def _exists(self, parent: Resource) -> bool:
+        """Whether Kustomer still has a parent: `GET /v1/<parents>/{id}`."""
+        if parent["attributes"].get("deleted") is True:
+            return False
+        try:
+            self.client.resource(f"{self.parent.name}/{parent['id']}", {})
+        except ListRefusedError as refused:
+            if refused.status not in _GONE:
+                raise
+            return False
+        except AirbyteTracedException as error:
+            if error.failure_type is not FailureType.config_error:
+                raise
+            raise config_error(
+                f"Stream {self.name} could not find out whether {self.parent_name} {parent['id']} "
+                f"was deleted. Give the API key the role {self.parent_role}. ({error.message})"
+            ) from None
+        return True
 
     def _child_row(self, parent: Resource, child: Resource) -> Row:
         return self.rows.make(

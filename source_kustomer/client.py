@@ -235,22 +235,6 @@ class KustomerClient(VendorClient):
             raise self.explain_error(refused) from None
         return record
 
-    def is_found(self, context: str, ident: str, *, archive: bool) -> bool:
-        """Whether the normal search, or that of the archive, finds a record that is not deleted."""
-        body = {"queryContext": context, "and": [{f"{context}_id": {"equals": ident}}]}
-        try:
-            return self.fetch(
-                "POST",
-                "customers/archive/search" if archive else "customers/search",
-                lambda content: bool(_resources(parse_body(content))),
-                params={"page": "1", "pageSize": "1"},
-                json=body,
-                bucket=SEARCHES,
-                permanent={_NOT_IMPLEMENTED} if archive else (),
-            )
-        except RefusedError as refused:
-            raise self._explain_search_error(refused, archive=archive) from None
-
     def list_page(
         self,
         endpoint: str,

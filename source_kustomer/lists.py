@@ -351,7 +351,7 @@ class ListReader:
         walked: set[str] = set()
         token = self._first_token()
         followed: list[dict[str, str]] = []
-        is_promised = was_idle = False
+        is_promised = was_idle = was_full = False
         while token not in followed:
             followed.append(token)
             page: ListPage | None
@@ -365,8 +365,8 @@ class ListReader:
                 )
             if page is None:
                 return
-            if not page.resources and (is_promised or page.link):
-                page = self._fetch_again(token, page)
+            is_likely = was_full or (len(followed) == 1 and self._pool is not None)
+            page = self._confirmed(token, page, is_promised=is_promised, is_likely=is_likely)
             ids = {resource["id"] for resource in page.resources}
             is_idle = ids <= walked
             if is_idle and not page.has_link and len(walked) < self._size_of(page):
@@ -384,7 +384,8 @@ class ListReader:
                 return
             if is_idle and was_idle:
                 return
-            is_promised, was_idle = page.link is not None and self._is_full(page), is_idle
+            was_full, was_idle = self._is_full(page), is_idle
+            is_promised = page.link is not None and was_full
             token = self._token_behind(token, page, len(followed))
         raise system_error(f"Stream {self._stream}: Kustomer repeated the next link to {token}.")
 
@@ -394,6 +395,20 @@ class ListReader:
             return {**token, "page": str(number + 1)}
         # A link may leave out the parameters of the request.
         return self._params | self._client.page_token(self._endpoint, page.link)
+
+    def _confirmed(
+        self, token: PageToken, page: ListPage, *, is_promised: bool, is_likely: bool
+    ) -> ListPage:
+        """The page, or if it is empty what another request for it shows.
+
+        An empty page is likely to have rows if it is the first one, or comes after a full page.
+        Most lists of children are empty, so their first page is believed.
+        """
+        if page.resources:
+            return page
+        if is_promised or page.link:
+            return self._fetch_again(token, page)
+        return self.fetch_page(token) if is_likely else page
 
     def _fetch_again(self, token: PageToken, page: ListPage) -> ListPage:
         """Fetch an empty page again, after waits, because another page promised rows for it."""

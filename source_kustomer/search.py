@@ -17,7 +17,7 @@ from airbyte_cdk.models import SyncMode
 from http_source.columns import Row
 from http_source.errors import system_error, transient_error
 from http_source.stream import RowBatch
-from source_kustomer.client import KustomerClient, Resource, SearchSubject
+from source_kustomer.client import KustomerClient, SearchSubject
 from source_kustomer.context import KustomerContext
 from source_kustomer.paging import (
     PAGE_WEIGHT,
@@ -136,17 +136,6 @@ class SearchStream(KustomerStream, ABC):
         """How many records a search has in [lower, upper), if the vendor tells. A hint only."""
         page = self.client.search(self._subject, Query(lower, upper, size=1), archive=archive)
         return None if page is None else page.total
-
-    def is_there(self, resource: Resource) -> bool:
-        """Whether a record that was found before still exists, by a search for its ID."""
-        if resource["attributes"].get("deleted") is True:
-            return False
-        context, ident = self.query_context, resource["id"]
-        return self.client.is_found(context, ident, archive=False) or (
-            self.has_archive
-            and self._config.include_archived
-            and self.client.is_found(context, ident, archive=True)
-        )
 
     def prefetch(self, sync_mode: SyncMode) -> None:
         """Fetch the first page of each window now."""

@@ -255,6 +255,7 @@ class Attachments(ChildStream):
     role = "org.permission.attachment.read (or org.user.attachment.read)"
     parent = Conversations
     parent_name = "conversation"
+    parent_role = "org.permission.conversation.read (or org.user.conversation.read)"
     has_signed_links = True
 
 

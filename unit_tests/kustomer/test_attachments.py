@@ -107,7 +107,7 @@ def test_lists_that_are_gone_although_their_conversations_are_not_fail_the_strea
     requests_mock.get(gone, status_code=status, json={"errors": []})
     synced = sync(vendor, "attachments", start_date="2015-01-01")
     assert synced.status("attachments") is AirbyteStreamStatus.INCOMPLETE
-    assert "the search still finds conversation" in synced.failure("attachments")
+    assert "exists. Expected the list" in synced.failure("attachments")
     assert synced.states("attachments") == []
 
 
@@ -143,3 +143,14 @@ def test_what_fails_for_attachments_is_told_of_attachments(org, sync):
     vendor.switch(faults=(Fault("500", at=tuple(range(1, 40))),))
     synced = sync(vendor, "attachments")
     assert "Stream attachments: POST" in synced.failure("attachments")
+
+
+def test_the_role_is_named_that_tells_a_deleted_conversation_from_a_missing_list(
+    org, sync, requests_mock
+):
+    vendor = org({"conversation": 3}, child_rows={"attachment": 6}, refused=("one_conversation",))
+    gone = re.compile(r".*/v1/conversations/.*/attachments")
+    requests_mock.get(gone, status_code=404, json={"errors": []})
+    synced = sync(vendor, "attachments", start_date="2015-01-01")
+    assert synced.failures == {FailureType.config_error}
+    assert "org.permission.conversation.read" in synced.failure("attachments")

@@ -77,6 +77,7 @@ class ConversationMessages(ChildStream):
     role = "org.permission.message.read"
     parent = Conversations
     parent_name = "conversation"
+    parent_role = "org.permission.conversation.read"
 
     def load_schema(self):
         return SCHEMA
@@ -306,6 +307,28 @@ def test_a_list_of_one_page_costs_one_request(vendor_of, read, stream):
     vendor = vendor_of(stream, 4)
     assert len(read(vendor, stream, mode="full_refresh").ids(stream.name)) == 4
     assert len(vendor.journal.entries) == 1 + len(getattr(stream, "variants", ()))
+
+
+@of_kind(FullRefreshListStream, IncrementalListStream)
+@pytest.mark.parametrize("emptied", [1, 2])
+def test_a_page_that_comes_empty_in_passing_is_no_end_of_a_list(
+    vendor_of, read, monkeypatch, stream, emptied
+):
+    """Its answers have no links, so nothing else speaks of its rows."""
+    met = []
+
+    def edit(body, request, number):
+        del body["links"]
+        if request.params["page"] == str(emptied) and not met:
+            met.append(request)
+            body["data"] = []
+            body.pop("included", None)
+
+    vendor = vendor_of(stream, 8, edit=edit)
+    monkeypatch.setattr(stream, "page_size", 5)
+    synced = read(vendor, stream, mode="full_refresh", start_date="2015-01-01")
+    assert met
+    assert sorted(synced.ids(stream.name)) == ids(vendor, stream)
 
 
 # Lists with updated_at
