@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import time
 from collections.abc import Callable, Container
 from dataclasses import dataclass
@@ -276,7 +277,16 @@ def error_text(content: bytes, status: int, reason: str | None = None) -> str:
         words = _words(parse_json(content))
     except (ValueError, RecursionError):
         words = ""
-    return (words or str(reason or f"HTTP {status}"))[:_MAX_WORDS]
+    return without_queries(words or str(reason or f"HTTP {status}"))[:_MAX_WORDS]
+
+
+# A URL and its query, which may be the signature of a link that anybody can use.
+_QUERY = re.compile(r"(https?://[^\s?\"'<>]*)\?[^\s\"'<>]*", re.IGNORECASE)
+
+
+def without_queries(text: str) -> str:
+    """The text with the query cut off each URL, because a signed link is a secret."""
+    return _QUERY.sub(r"\1", text)
 
 
 def _words(body: object) -> str:

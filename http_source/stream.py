@@ -23,6 +23,7 @@ from http_source import cdk
 from http_source.client import VendorClient
 from http_source.columns import Columns, Row, with_additional_attributes
 from http_source.context import SyncContext
+from http_source.errors import system_error
 from http_source.progress import ProgressLog, estimate
 from http_source.retry import BackoffMixin
 
@@ -175,9 +176,12 @@ class VendorStream(BackoffMixin, HttpStream, ABC):
         return self.endpoint
 
     def next_page_token(self, response: Any) -> NoReturn:
-        """Not used: the client reads pages."""
-        raise NotImplementedError
+        """Fail if anything starts the CDK's page loop: the client reads pages."""
+        raise system_error(_NO_PAGE_LOOP)
 
     def parse_response(self, response: Any, **_: Any) -> NoReturn:
-        """Not used: the client reads pages."""
-        raise NotImplementedError
+        """Fail if anything starts the CDK's page loop: the client reads pages."""
+        raise system_error(_NO_PAGE_LOOP)
+
+
+_NO_PAGE_LOOP = "The page loop of the CDK was started. Expected reads by the client of the vendor."

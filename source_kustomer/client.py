@@ -32,10 +32,10 @@ from http_source.body import (
 )
 from http_source.client import VendorClient
 from http_source.errors import config_error, system_error
-from http_source.retry import BackoffMixin, RefusedError
+from http_source.retry import BackoffMixin, RefusedError, without_queries
 from source_kustomer.context import LISTS, SEARCHES, KustomerContext
 from source_kustomer.paging import PAGE_SIZE, PAGE_WEIGHT, Page, Query, Record
-from source_kustomer.rows import camel_case
+from source_kustomer.rows import camel_case, klasses_of
 from source_kustomer.timeline import EARLIEST, LATEST, EpochMs, format_instant, parse_instant
 
 Resource = Mapping[str, Any]
@@ -70,8 +70,8 @@ class SearchSubject:
     is_guarded: bool = False
     # The first part of the names of its attributes, if not that of the context.
     attribute_context: str = ""
-    # The `type` that each record must have, if one context holds records of several.
-    record_type: str = ""
+    # The klass that each record must be of, for the search of one klass.
+    klass: str = ""
     # Whether the archive too may not support the context.
     is_archive_guarded: bool = False
     # Where the cursor stands in the attributes of a record, as in `handle.completedAt`.
@@ -324,8 +324,9 @@ class KustomerClient(VendorClient):
         is_foreign = target.netloc and (target.scheme, target.netloc) != (own.scheme, own.netloc)
         if is_foreign or not target.path.endswith(f"/{endpoint}"):
             raise system_error(
-                f"Stream {self._name}: Kustomer's next link leads elsewhere ({link}). Expected "
-                f"/v1/{endpoint} on {own.netloc}; the API key is not sent to other places."
+                f"Stream {self._name}: Kustomer's next link leads elsewhere "
+                f"({without_queries(link)}). Expected /v1/{endpoint} on {own.netloc}; the API key "
+                "is not sent to other places."
             )
         return dict(parse_qsl(target.query))
 
@@ -457,9 +458,9 @@ def validate_search_page(subject: SearchSubject, query: Query, body: Any, heavy:
     records = [
         Record(resource["id"], _timestamp(resource, name), resource) for resource in resources
     ]
-    for record in records if subject.record_type else ():
-        if record.resource.get("type") != subject.record_type:
-            msg = f"expected records of the type {subject.record_type}, got {record.id}"
+    for record in records if subject.klass else ():
+        if subject.klass not in klasses_of(record.resource):
+            msg = f"expected custom objects of the klass {subject.klass}, got {record.id}"
             raise NotAsAskedError(msg)
     if any(later.cursor < earlier.cursor for earlier, later in pairwise(records)):
         msg = f"expected rows ascending by {name}"
@@ -656,10 +657,6 @@ def _unsign(body: Any, collection: str) -> None:
         raise BrokenBodyError(msg)
 
 
-# The query of a link that anybody may use, by its parameters (Amazon S3 and CloudFront).
-_SIGNED = re.compile(r"\?\S*\b(X-Amz-Signature|Signature|X-Amz-Credential)=\S*")
-
-
 def _path(link: Any) -> str:
     """The path of a link, without a slash at its end; empty if it is no link."""
     try:
@@ -671,7 +668,7 @@ def _path(link: Any) -> str:
 def _without_signatures(value: Any) -> Any:
     """A value whose texts have no signed links. The page was checked not to be nested deeply."""
     if isinstance(value, str):
-        return _SIGNED.sub("", value)
+        return without_queries(value)
     if isinstance(value, dict):
         return {key: _without_signatures(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -728,5 +725,5 @@ def _next_link(links: Mapping[str, Any]) -> str | None:
             return link
     except ValueError:
         pass
-    msg = f"expected a URL or null under 'links.next', got {link!r:.200}"
+    msg = f"expected a URL or null under 'links.next', got {without_queries(repr(link)):.200}"
     raise BrokenBodyError(msg)

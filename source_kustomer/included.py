@@ -15,6 +15,7 @@ from http_source.errors import system_error
 from source_kustomer.client import ListPage, ListRefusedError, Resource
 from source_kustomer.context import KustomerContext
 from source_kustomer.lists import FullRefreshListStream
+from source_kustomer.rows import references
 from source_kustomer.search import SearchStream
 from source_kustomer.stream import FullRefreshStream
 
@@ -159,12 +160,3 @@ class IncludedStream(FullRefreshStream, ABC):
                 f"{len(missing)} {self.included_type} that it does not include, {missing[0]} among "
                 "them. Expected all that it names."
             )
-
-
-def references(resource: Resource, relationship: str) -> list[str]:
-    """The IDs that a relationship of a resource names: of one, of several, or of none."""
-    relationships = resource.get("relationships")
-    found = relationships.get(relationship) if isinstance(relationships, dict) else None
-    data = found.get("data") if isinstance(found, dict) else None
-    items = data if isinstance(data, list) else [data]
-    return [one["id"] for one in items if isinstance(one, dict) and isinstance(one.get("id"), str)]

@@ -17,6 +17,7 @@ from source_kustomer.client import AttributeNotHeededError, Resource, SearchSubj
 from source_kustomer.context import KustomerContext
 from source_kustomer.custom_fields import Attribute, typed_columns
 from source_kustomer.guarded import GuardedSearchStream
+from source_kustomer.rows import klasses_of
 from source_kustomer.state import Bookmark
 from source_kustomer.streams import CustomAttributes, Kobjects
 from source_kustomer.timeline import EpochMs
@@ -52,7 +53,7 @@ class KlassStream(GuardedSearchStream):
             is_guarded=True,
             is_archive_guarded=True,
             attribute_context="kobject",
-            record_type=f"kobject.{self.klass}",
+            klass=self.klass,
         )
 
     def load_schema(self) -> Mapping[str, Any]:
@@ -105,8 +106,7 @@ class _KobjectWalk:
         read = kobjects.begin_read(SyncMode.full_refresh if is_full else SyncMode.incremental)
         for batch in read.batches:
             for record in batch.records:
-                klass = str(record.resource.get("type")).partition(".")[2]
-                if klass in self._files:
+                for klass in klasses_of(record.resource) & self._files.keys():
                     line = orjson.dumps([record.cursor, record.resource])
                     self._files[klass].write(line + b"\n")
         self.end: EpochMs = read.end.at

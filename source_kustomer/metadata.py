@@ -51,18 +51,26 @@ class MetadataStream(FullRefreshStream, ABC):
 
     def read_attributes(self) -> Iterator[Attribute]:
         """The custom attributes of all kinds of record, kind by kind."""
-        kinds = [*self.resources, *(f"kobject.{name}" for name in self.klass_names())]
+        found = list(self._pool.map(self._fetch_attributes, self.resources))
+        if all(attributes is None for attributes in found):
+            raise system_error(
+                f"Stream {self.name}: Kustomer knows no metadata of {', '.join(self.resources)} "
+                "(HTTP 400 or 404). Expected those of one of them."
+            )
+        kinds = [f"kobject.{name}" for name in self.klass_names()]
         for start in range(0, len(kinds), _AT_ONCE):
-            for found in self._pool.map(self._fetch_attributes, kinds[start : start + _AT_ONCE]):
-                yield from found
+            found += self._pool.map(self._fetch_attributes, kinds[start : start + _AT_ONCE])
+        for attributes in found:
+            yield from attributes or ()
 
-    def _fetch_attributes(self, resource: str) -> list[Attribute]:
+    def _fetch_attributes(self, resource: str) -> list[Attribute] | None:
+        """The attributes of one kind of record; None if Kustomer knows no metadata of it."""
         path = self.endpoint.format(resource=quote(resource, safe=""))
         try:
             page = self.client.resource(path, {})
         except ListRefusedError as refused:
             if refused.status in _NONE_DEFINED:
-                return []
+                return None
             raise
         properties = page.resources[0]["attributes"].get("properties")
         if properties is None:

@@ -75,6 +75,23 @@ def flatten(resource: Mapping[str, Any]) -> Row:
     return row
 
 
+def references(resource: Mapping[str, Any], relationship: str) -> list[str]:
+    """The IDs that a relationship of a resource names: of one, of several, or of none."""
+    relationships = resource.get("relationships")
+    found = relationships.get(relationship) if isinstance(relationships, dict) else None
+    data = found.get("data") if isinstance(found, dict) else None
+    items = data if isinstance(data, list) else [data]
+    return [one["id"] for one in items if isinstance(one, dict) and isinstance(one.get("id"), str)]
+
+
+def klasses_of(resource: Mapping[str, Any]) -> set[str]:
+    """The names by which a custom object tells its klass: in its type, and in its relationship.
+
+    They are the same, but Kustomer's examples mix singular and plural.
+    """
+    return {str(resource.get("type")).partition(".")[2], *references(resource, "klass")}
+
+
 class RowMaker:
     """Converts the resources of one stream to flat rows that fit the columns of its schema."""
 

@@ -61,8 +61,9 @@ def attachments(org, sync, change, conversations=1, rows=5):
     return sync(vendor, "attachments", start_date="2015-01-01")
 
 
-def test_a_signed_link_anywhere_in_a_row_is_cut_off(org, sync):
-    signed = "https://files.example.com/x.jpg?X-Amz-Date=1&X-Amz-Signature=made-up-signature&a=b"
+@pytest.mark.parametrize("name", ["X-Amz-Signature", "X-Goog-Signature", "sig", "anything"])
+def test_a_signed_link_anywhere_in_a_row_is_cut_off(org, sync, name):
+    signed = f"https://files.example.com/x.jpg?X-Amz-Date=1&{name}=made-up-signature&a=b"
 
     def change(rows):
         for row in rows:
@@ -154,3 +155,14 @@ def test_the_role_is_named_that_tells_a_deleted_conversation_from_a_missing_list
     synced = sync(vendor, "attachments", start_date="2015-01-01")
     assert synced.failures == {FailureType.config_error}
     assert "org.permission.conversation.read" in synced.failure("attachments")
+
+
+@pytest.mark.parametrize("status", [400, 403])
+def test_a_refusal_that_quotes_a_signed_link_is_told_without_it(org, sync, requests_mock, status):
+    vendor = org({"conversation": 3}, child_rows={"attachment": 6})
+    text = "Cannot read https://files.example.com/x?sig=made-up-signature now"
+    refused = re.compile(r".*/v1/conversations/.*/attachments")
+    requests_mock.get(refused, status_code=status, json={"errors": [{"message": text}]})
+    synced = sync(vendor, "attachments", start_date="2015-01-01")
+    assert "Cannot read https://files.example.com/x now" in synced.failure("attachments")
+    assert "made-up-signature" not in synced.everything_said

@@ -323,3 +323,17 @@ def test_two_klasses_of_one_name_are_one_stream(typed_org):
     output, _ = discovered(vendor)
     names = [stream.name for stream in output.catalog.catalog.streams]
     assert names.count(f"kobject_{KLASSES[0]}") == 1
+
+
+@pytest.mark.parametrize("klass_search", ["heeded", "refused"])
+def test_a_klass_is_known_by_its_relationship_too(typed_org, klass_search):
+    """Kustomer's examples have a klass `orders` and custom objects of the type `kobject.order`."""
+
+    def edit(body, request, number):
+        for row in body.get("data", ()) if request.method == "POST" else ():
+            row["type"] = row["type"].removesuffix("n")  # kobject.retur
+
+    vendor = typed_org({"kobject": 30}, edit=edit, klass_search=klass_search)
+    _, streams = discovered(vendor)
+    synced = read(vendor, streams, "kobject_return")
+    assert sorted(synced.ids("kobject_return")) == ids(vendor, "return")

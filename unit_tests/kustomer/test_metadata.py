@@ -84,3 +84,11 @@ def test_a_missing_role_is_no_kind_of_record_without_attributes(org, sync):
     assert synced.failures == {FailureType.config_error}
     assert "org.permission.metadata.read" in synced.failure("custom_attributes")
     assert synced.status("klasses") is COMPLETE
+
+
+def test_no_metadata_of_any_kind_of_record_fails_the_stream(org, sync):
+    vendor = org(setting_rows=KLASSES)
+    vendor.metadata = {}
+    synced = sync(vendor, "custom_attributes", mode="full_refresh")
+    assert synced.status("custom_attributes") is INCOMPLETE
+    assert "knows no metadata" in synced.failure("custom_attributes")
