@@ -20,7 +20,7 @@ SCHEMA = {
         "free": {"type": ["null", "object"], "additionalProperties": True},
     }
 }
-SEED = 4
+SEED = 8
 
 
 def silent(_: str) -> None:
