@@ -124,3 +124,21 @@ def check(tmp_path: Path) -> Check:
         return entrypoint_wrapper._run_command(source, ["check", "--config", path])
 
     return check
+
+
+class Report:
+    """What a source's `doctor` printed: by line, what was seen, and the verdict."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+        rows = [
+            [cell.strip() for cell in line.strip("|").split(" | ")]
+            for line in out.splitlines()
+            if line.startswith("| ")
+        ]
+        self.seen = {row[0]: row[2] for row in rows[2:]}
+        self.verdicts = {row[0]: row[3].rstrip("| ") for row in rows[2:]}
+
+    def lines(self, verdict: str) -> set[str]:
+        """The lines that have a verdict."""
+        return {line for line, one in self.verdicts.items() if one == verdict}

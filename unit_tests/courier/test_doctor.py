@@ -9,6 +9,7 @@ import pytest
 from fake_vendor import Courier
 from http_source.process import launch
 from source_courier import SourceCourier
+from unit_tests.conftest import Report
 
 BREAKAGES = [
     ("paging.more *", {"more_as_text": True}),
@@ -30,23 +31,6 @@ BREAKAGES = [
     ("rate-limit headers", {"limit_headers": True}),
 ]
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
-
-
-class Report:
-    """What `doctor` printed."""
-
-    def __init__(self, code, out, err):
-        self.code, self.out, self.err = code, out, err
-        rows = [
-            [cell.strip() for cell in line.strip("|").split(" | ")]
-            for line in out.splitlines()
-            if line.startswith("| ")
-        ]
-        self.seen = {row[0]: row[2] for row in rows[2:]}
-        self.verdicts = {row[0]: row[3].rstrip("| ") for row in rows[2:]}
-
-    def lines(self, verdict):
-        return {line for line, one in self.verdicts.items() if one == verdict}
 
 
 @pytest.fixture(autouse=True)

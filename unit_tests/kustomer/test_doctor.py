@@ -14,6 +14,7 @@ from fake_vendor.limits import Limiter
 from http_source.process import launch
 from source_kustomer import SourceKustomer
 from source_kustomer.source import STREAMS
+from unit_tests.conftest import Report
 
 # `make unit` leaves these out: each test makes some seventy requests.
 pytestmark = pytest.mark.slow
@@ -106,23 +107,6 @@ class Slow:
     def handle(self, request):
         self._time.tick(1)
         return self._vendor.handle(request)
-
-
-class Report:
-    """What `doctor` printed."""
-
-    def __init__(self, code, out, err):
-        self.code, self.out, self.err = code, out, err
-        rows = [
-            [cell.strip() for cell in line.strip("|").split(" | ")]
-            for line in out.splitlines()
-            if line.startswith("| ")
-        ]
-        self.seen = {row[0]: row[2] for row in rows[2:]}
-        self.verdicts = {row[0]: row[3].rstrip("| ") for row in rows[2:]}
-
-    def lines(self, verdict):
-        return {line for line, one in self.verdicts.items() if one == verdict}
 
 
 SWITCHES = KustomerSwitches(org_limit=1000, search_limit=100)
