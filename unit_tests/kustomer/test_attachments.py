@@ -166,3 +166,29 @@ def test_a_refusal_that_quotes_a_signed_link_is_told_without_it(org, sync, reque
     synced = sync(vendor, "attachments", start_date="2015-01-01")
     assert "Cannot read https://files.example.com/x now" in synced.failure("attachments")
     assert "made-up-signature" not in synced.everything_said
+
+
+def test_a_deleted_conversation_without_a_list_has_no_attachments(org, sync, requests_mock):
+    vendor = org({"conversation": 4}, child_rows={"attachment": 8})
+    gone = vendor.records("conversation")[0].id
+    vendor.delete("conversation", gone)
+    path = f"https://api.kustomerapp.com/v1/conversations/{gone}/attachments"
+    requests_mock.get(path, status_code=404, json={"errors": []})
+    synced = sync(vendor, "attachments", start_date="2015-01-01", include_deleted=True)
+    assert synced.status("attachments") is AirbyteStreamStatus.COMPLETE
+    of_gone = {one.id for one in vendor.children("conversation_attachment", gone)}
+    everything = {one.id for one in vendor.records("attachment")}
+    assert set(synced.ids("attachments")) >= everything - of_gone
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(409, FailureType.system_error), (503, FailureType.transient_error)]
+)
+def test_a_conversation_that_gives_no_clear_answer_is_not_taken_for_deleted(
+    org, sync, requests_mock, status, kind
+):
+    vendor = org({"conversation": 2}, child_rows={"attachment": 4})
+    requests_mock.get(re.compile(r".*/v1/conversations/.*"), status_code=status, json={})
+    requests_mock.get(re.compile(r".*/conversations/.*/attachments"), status_code=404, json={})
+    synced = sync(vendor, "attachments", start_date="2015-01-01")
+    assert synced.failures == {kind}

@@ -386,3 +386,58 @@ def test_an_empty_search_is_not_believed_when_many_items_are_open_and_none_is_se
     assert synced.status("work_items") is INCOMPLETE
     assert synced.states("work_items") == []
     assert "handle.completedAt" in synced.failure("work_items")
+
+
+# What the proofs themselves run into
+
+
+def when_sorted_descending(answer):
+    """An edit of the answer to the search for the last record."""
+
+    def edit(body, request, number):
+        asked = orjson.loads(request.body) if request.method == "POST" else {}
+        if "desc" in str(asked.get("sort")):
+            return answer(body)
+        return None
+
+    return edit
+
+
+@each(WITH_LIST)
+@pytest.mark.parametrize("reply", [Reply(400, {}, b"{}"), None])
+def test_a_search_that_shows_no_last_record_leads_to_the_list(org, sync, stream, reply):
+    edit = when_sorted_descending(lambda body: reply or body.update(data=[], meta={}))
+    vendor = org({stream.query_context: 50}, edit=edit)
+    synced = sync(vendor, stream.name, start_date="2015-01-01")
+    assert sorted(synced.ids(stream.name)) == ids(vendor, stream)
+    assert len(fallbacks(synced)) == 1
+
+
+@each(GUARDED)
+def test_a_refused_key_in_the_middle_of_a_proof_is_a_config_error(org, sync, stream):
+    edit = when_sorted_descending(lambda _: Reply(403, {}, b'{"errors": [{"message": "No"}]}'))
+    vendor = org({stream.query_context: 50}, edit=edit)
+    synced = sync(vendor, stream.name, start_date="2015-01-01")
+    assert synced.failures == {FailureType.config_error}
+    vendor = org({stream.query_context: 0}, edit=without_criteria(lambda _: Reply(403, {}, b"{}")))
+    synced = sync(vendor, stream.name, start_date="2015-01-01", include_deleted=True)
+    assert synced.failures == {FailureType.config_error}
+
+
+@each(WITH_LIST)
+@pytest.mark.parametrize(
+    ("faults", "status"),
+    [({"refused": True}, COMPLETE), ({"status": 503}, INCOMPLETE), ({"large": True}, INCOMPLETE)],
+)
+def test_an_empty_table_is_believed_when_its_list_cannot_contradict(
+    org, sync, requests_mock, stream, faults, status
+):
+    endpoint = f"https://api.kustomerapp.com/v1/{stream.fallback.endpoint}"
+    vendor = org(refused=(stream.query_context,) if "refused" in faults else ())
+    if "status" in faults:
+        requests_mock.get(endpoint, status_code=503)
+    if "large" in faults:
+        requests_mock.get(endpoint, content=b"{" + b" " * 7_000_000)
+    synced = sync(vendor, stream.name, start_date="2015-01-01")
+    assert synced.status(stream.name) is status
+    assert synced.rows(stream.name) == []

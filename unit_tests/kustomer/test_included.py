@@ -7,6 +7,9 @@ from airbyte_cdk.models import AirbyteStreamStatus, FailureType
 
 COMPLETE, INCOMPLETE = AirbyteStreamStatus.COMPLETE, AirbyteStreamStatus.INCOMPLETE
 SLAS = {"sla": 4, "sla_version": 9}
+DEEP = []
+for _ in range(700):
+    DEEP = [DEEP]
 SCHEDULES = {"schedule": 4, "holiday": 9}
 
 
@@ -116,4 +119,24 @@ def test_schedules_that_are_listed_but_not_found_fail_their_holidays(org, sync, 
     requests_mock.get(re.compile(r".*/v1/schedules/.*"), status_code=404, json={"errors": []})
     synced = sync(vendor, "holidays", mode="full_refresh")
     assert synced.status("holidays") is INCOMPLETE
+    assert synced.failures == {FailureType.system_error}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"data": []}, [], {"data": {"id": "5a"}}, {"data": {"id": "5a", "attributes": {"a": DEEP}}}],
+)
+def test_one_row_in_another_shape_fails_the_stream(org, sync, requests_mock, body):
+    vendor = org(setting_rows=SCHEDULES)
+    requests_mock.get(re.compile(r".*/v1/schedules/.*"), json=body)
+    synced = sync(vendor, "holidays", mode="full_refresh")
+    assert synced.status("holidays") is INCOMPLETE
+    assert synced.failures == {FailureType.system_error}
+
+
+@pytest.mark.parametrize("status", [400, 409])
+def test_one_row_that_is_refused_fails_the_stream(org, sync, requests_mock, status):
+    vendor = org(setting_rows=SCHEDULES)
+    requests_mock.get(re.compile(r".*/v1/schedules/.*"), status_code=status, json={"errors": []})
+    synced = sync(vendor, "holidays", mode="full_refresh")
     assert synced.failures == {FailureType.system_error}

@@ -577,3 +577,40 @@ def test_a_page_that_comes_empty_in_passing_is_no_end_of_a_log(vendor_of, read, 
     synced = read(vendor, stream, start_date="2015-01-01")
     assert emptied
     assert sorted(synced.ids(stream.name)) == ids(vendor, stream)
+
+
+@of_kind(EventLogStream)
+@pytest.mark.parametrize("change", ["one alone", "deep", "empty with a link"])
+def test_a_log_takes_one_event_alone_and_refuses_other_shapes(vendor_of, read, stream, change):
+    def edit(body, request, number):
+        if change == "one alone" and len(body["data"]) == 1:
+            (body["data"],) = body["data"]
+        if change == "deep" and body["data"]:
+            nested = []
+            for _ in range(700):
+                nested = [nested]
+            body["data"][0]["attributes"]["changes"] = nested
+        if change == "empty with a link":
+            body["data"], body["links"] = [], {"next": "/v1/audit-logs?count=5&before=5a"}
+
+    vendor = vendor_of(stream, 1, edit=edit)
+    synced = read(vendor, stream, start_date="2015-01-01")
+    if change == "one alone":
+        assert synced.ids(stream.name) == ids(vendor, stream)
+    else:
+        assert synced.status(stream.name) is INCOMPLETE
+        assert synced.rows(stream.name) == []
+
+
+@of_kind(EventLogStream)
+def test_a_log_ends_at_the_end_date(vendor_of, read, stream):
+    vendor = vendor_of(stream, 40)
+    synced = read(vendor, stream, start_date="2015-01-01", end_date="2026-01-01")
+    wanted = [
+        record.id
+        for record in vendor.records(kind_of(stream))
+        if iso_of(record, "created_at") < "2026-01-01"
+    ]
+    assert sorted(synced.ids(stream.name)) == sorted(wanted)
+    assert 0 < len(wanted) < 40
+    assert synced.state(stream.name) == {"created_at": "2026-01-01T00:00:00.000Z"}

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import requests
-from airbyte_cdk.models import AirbyteStreamStatus, FailureType
+from airbyte_cdk.models import AirbyteStreamStatus, FailureType, SyncMode
 
 from fake_vendor import Fault
 from fake_vendor.data import LIST_KINDS, LIST_PAGE_SIZES, PLURALS
@@ -507,3 +507,30 @@ def test_a_list_of_large_rows_is_read_whole_in_smaller_pages(org, sync):
     synced = sync(vendor, "users")
     assert sorted(synced.ids("users")) == sorted(ids(vendor, "user"))
     assert {entry.page_size for entry in vendor.journal.entries} == {500, 125}
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("page", ["1", "2"])
+def test_an_empty_page_that_promises_another_is_fetched_again_after_a_wait(
+    org, sync, waits, pages_of, times, page
+):
+    def edit(body, request, number):
+        if request.params["page"] == page and len(met) < times:
+            met.append(page)
+            body["data"] = []
+
+    met = []
+    pages_of(100)
+    vendor = org(list_rows={"tag": 230}, edit=edit)
+    synced = sync(vendor, "tags")
+    assert sorted(synced.ids("tags")) == sorted(ids(vendor, "tag"))
+    assert len(waits) == times
+
+
+def test_a_stream_can_be_read_without_a_sync(org):
+    vendor = org(list_rows={"tag": 7})
+    streams = SourceKustomer().streams({"api_token": vendor.token, "start_date": "2015-01-01"})
+    (tags,) = (stream for stream in streams if stream.name == "tags")
+    rows = list(tags.read_records(SyncMode.full_refresh))
+    assert sorted(row["id"] for row in rows) == sorted(ids(vendor, "tag"))
+    assert tags.state == {"updated_at": "2026-05-31T23:58:00.000Z"}

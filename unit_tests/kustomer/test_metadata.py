@@ -92,3 +92,21 @@ def test_no_metadata_of_any_kind_of_record_fails_the_stream(org, sync):
     synced = sync(vendor, "custom_attributes", mode="full_refresh")
     assert synced.status("custom_attributes") is INCOMPLETE
     assert "knows no metadata" in synced.failure("custom_attributes")
+
+
+@pytest.mark.parametrize("name", [None, "", 7])
+def test_a_klass_without_a_name_fails_the_stream(org, sync, name):
+    vendor = org()
+    vendor.insert("klass", resource={"attributes": {"name": name, "status": "enabled"}})
+    synced = sync(vendor, "custom_attributes", mode="full_refresh")
+    assert synced.failures == {FailureType.system_error}
+    assert "has no name" in synced.failure("custom_attributes")
+
+
+def test_another_refusal_is_no_kind_of_record_without_attributes(org, sync, requests_mock):
+    vendor = org(setting_rows=KLASSES)
+    requests_mock.get(
+        "https://api.kustomerapp.com/v1/metadata/customer", status_code=409, json={"errors": []}
+    )
+    synced = sync(vendor, "custom_attributes", mode="full_refresh")
+    assert synced.failures == {FailureType.system_error}
