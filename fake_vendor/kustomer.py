@@ -134,15 +134,15 @@ class KustomerSwitches:
     silent_cuts: tuple[str, ...] = ()
     # Days before the horizon whose records are in neither search.
     archive_gap_days: float = 0
-    # Whether `includeDeleted` is heeded, ignored, or taken for granted.
-    deleted: Literal["heeded", "ignored", "always"] = "heeded"
+    # Whether `includeDeleted` is supported, ignored, or taken for granted.
+    deleted: Literal["supported", "ignored", "always"] = "supported"
     # Parameters of lists that are ignored, as `klass:status`.
     ignored_parameters: tuple[str, ...] = ()
-    # What a search does with undocumented attributes, except those in `heeded`.
-    undocumented: Undocumented = "heeded"
-    heeded: tuple[str, ...] = ()
+    # What a search does with undocumented attributes, except those in `supported`.
+    undocumented: Undocumented = "supported"
+    supported: tuple[str, ...] = ()
     # What happens to searches in the context of one klass.
-    klass_search: KlassSearch = "heeded"
+    klass_search: KlassSearch = "supported"
     # Size. Bytes of text that every row gets, and the bytes at which every page is cut short.
     row_bytes: int = 0
     page_bytes: int | None = None
@@ -491,7 +491,7 @@ class Kustomer:
                 request.body,
                 archive=archive,
                 undocumented=switches.undocumented,
-                heeded=switches.heeded,
+                supported=switches.supported,
                 klass_search=switches.klass_search,
                 broken=Broken(
                     _of(trace.endpoint, switches.ignored_bounds),
@@ -517,7 +517,7 @@ class Kustomer:
         if not switches.second_sort_key:
             query = replace(query, sort=query.sort[:1])
         edge = self.clock.ms() - switches.horizon_days * _DAY_MS
-        if switches.deleted != "heeded":
+        if switches.deleted != "supported":
             query = replace(query, include_deleted=switches.deleted == "always")
         gap = int(switches.archive_gap_days * _DAY_MS)
         low, high = (edge, FAR_MS) if not archive else (-FAR_MS, edge - gap)

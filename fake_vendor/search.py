@@ -58,8 +58,8 @@ _UNDOCUMENTED = {
     "work_session": frozenset(("updated_at", "created_at")),
     "work_item": frozenset(("updated_at", "created_at", "handle_completed_at")),
 }
-Undocumented = Literal["heeded", "refused", "ignored", "empty"]
-KlassSearch = Literal["heeded", "refused", "ignored"]
+Undocumented = Literal["supported", "refused", "ignored", "empty"]
+KlassSearch = Literal["supported", "refused", "ignored"]
 _ARCHIVE_ATTRIBUTES = {
     "customer": _COMMON | {"deleted"},
     "conversation": _COMMON | {"deleted"},
@@ -107,14 +107,14 @@ def read_query(
     body: bytes,
     *,
     archive: bool,
-    undocumented: Undocumented = "heeded",
-    heeded: Container[str] = (),
-    klass_search: KlassSearch = "heeded",
+    undocumented: Undocumented = "supported",
+    supported: Container[str] = (),
+    klass_search: KlassSearch = "supported",
     broken: Broken = Broken(),
 ) -> Query:
     """Parse a search body. Raises BadQueryError if the vendor's specification forbids it.
 
-    `undocumented` says what to do with undocumented attributes, except those in `heeded`.
+    `undocumented` says what to do with undocumented attributes, except those in `supported`.
     `klass_search` says what to do with the context of one klass, `kobject_<klass>`.
     """
     try:
@@ -137,17 +137,17 @@ def read_query(
     if not isinstance(include_deleted, bool):
         raise BadQueryError("includeDeleted should be boolean")
     known = frozenset[str]() if archive else _UNDOCUMENTED.get(context, frozenset())
-    secret = frozenset(name for name in known if f"{context}_{name}" not in heeded)
+    secret = frozenset(name for name in known if f"{context}_{name}" not in supported)
     if undocumented == "empty" and _mentions(asked, context, secret):
         return Query(context, False, 0, 0, (), (), {})
     if undocumented == "ignored":
         asked = _without_attributes(asked, context, secret)
-    names = attributes[context] | (known if undocumented == "heeded" else known - secret)
+    names = attributes[context] | (known if undocumented == "supported" else known - secret)
     names -= secret if undocumented == "refused" else frozenset()
     reader = _Reader(context, names, _zone(asked.get("timeZone", "GMT")), broken)
     low, high = -FAR_MS, FAR_MS
     tests: list[Test] = []
-    if klass and klass_search == "heeded":
+    if klass and klass_search == "supported":
         tests.append(lambda record: klass_of(record) == klass)
     for field, operator, value in reader.criteria("and", asked.get("and", [])):
         if field == "updated_ms" and operator in ("equals", "gt", "gte", "lt", "lte"):

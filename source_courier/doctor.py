@@ -175,7 +175,7 @@ class _Examination:
 
     def _check_cursor(self) -> Check:
         assumption = Assumption(
-            "the cursor is heeded", "the next page has other, older rows", exactness=True
+            "the cursor is respected", "the next page has other, older rows", exactness=True
         )
         if len(self._pages) < 2 or self._pages[1].problem:  # noqa: PLR2004 - two pages
             return assumption.unseen(self._why_one_page())
@@ -320,9 +320,10 @@ class _Examination:
             before = sum(row["enqueued"] < bound for row in page.rows)
             at = sum(row["enqueued"] == bound for row in page.rows)
             words = "included" if at else "not included"
-            is_heeded = not before and bool(page.rows)
+            is_respected = not before and bool(page.rows)
             yield assumption.judged(
-                is_heeded, f"{before} of {page.count} rows before it; the moment itself is {words}"
+                is_respected,
+                f"{before} of {page.count} rows before it; the moment itself is {words}",
             )
 
     def _check_rows(self) -> Iterator[Check]:

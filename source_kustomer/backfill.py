@@ -21,7 +21,7 @@ from typing import Any, Literal, TextIO
 
 from http_source.errors import config_error
 from http_source.verbs import Verb
-from source_kustomer.client import AttributeNotHeededError
+from source_kustomer.client import UnsupportedAttributeError
 from source_kustomer.config import KustomerConfig
 from source_kustomer.context import DOCUMENTED_LIMITS, SEARCHES, KustomerContext
 from source_kustomer.paging import PAGE_SIZE
@@ -286,7 +286,7 @@ class WindowsVerb(Verb):
         try:
             streams = [stream(context) for stream in chosen]
             proposal = _propose(context, streams, args.windows, out)
-        except AttributeNotHeededError as error:
+        except UnsupportedAttributeError as error:
             raise config_error(
                 "Kustomer's search does not support the cursor of one of these streams, so "
                 f"it cannot be counted ({error}). Leave out of --streams: "

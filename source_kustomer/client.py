@@ -82,7 +82,7 @@ class SearchSubject:
         return f"{self.attribute_context or self.context}_{name}"
 
 
-class AttributeNotHeededError(Exception):
+class UnsupportedAttributeError(Exception):
     """A search refuses or ignores an attribute that Kustomer does not document."""
 
 
@@ -142,7 +142,7 @@ class KustomerClient(VendorClient):
         """A page of the normal search or of the archive's; None for a page that is not served.
 
         `POST /v1/customers/search`. Raises PageTooLargeError, and an AirbyteTracedException; of a
-        guarded subject AttributeNotHeededError.
+        guarded subject UnsupportedAttributeError.
         """
         is_single = query.size == 1
         is_guarded = subject.is_guarded and (subject.is_archive_guarded or not archive)
@@ -178,18 +178,18 @@ class KustomerClient(VendorClient):
                 # found.
                 return None
             if is_guarded and refused.status == requests.codes.bad_request:
-                raise AttributeNotHeededError(f"HTTP 400: {refused.text}") from None
+                raise UnsupportedAttributeError(f"HTTP 400: {refused.text}") from None
             raise self._explain_search_error(refused, archive=archive) from None
         except AirbyteTracedException:
             # The last of several tries was not as asked, so it is no passing fault.
             if is_guarded and not_as_asked is not None:
-                raise AttributeNotHeededError(str(not_as_asked)) from None
+                raise UnsupportedAttributeError(str(not_as_asked)) from None
             raise
 
     def any_record(self, subject: SearchSubject) -> Record | None:
         """A record of the normal search that has the cursor, found without naming an attribute.
 
-        None if no record has it. Raises AttributeNotHeededError if that cannot be told.
+        None if no record has it. Raises UnsupportedAttributeError if that cannot be told.
         """
         body: dict[str, Any] = {"queryContext": subject.context}
         if self._include_deleted:
@@ -207,12 +207,12 @@ class KustomerClient(VendorClient):
             except RefusedError as refused:
                 if refused.status == requests.codes.bad_request:
                     msg = f"a search without an attribute: HTTP 400: {refused.text}"
-                    raise AttributeNotHeededError(msg) from None
+                    raise UnsupportedAttributeError(msg) from None
                 raise self.explain_error(refused) from None
             if record is not None or are_all:
                 return record
         msg = f"no record of the first {PAGE_SIZE} has {subject.cursor_path}"
-        raise AttributeNotHeededError(msg)
+        raise UnsupportedAttributeError(msg)
 
     def last_record(self, subject: SearchSubject, query: Query) -> Record | None:
         """The record that the normal search shows first when it sorts a query descending."""
@@ -231,7 +231,7 @@ class KustomerClient(VendorClient):
             )
         except RefusedError as refused:
             if refused.status == requests.codes.bad_request:
-                raise AttributeNotHeededError(f"HTTP 400: {refused.text}") from None
+                raise UnsupportedAttributeError(f"HTTP 400: {refused.text}") from None
             raise self.explain_error(refused) from None
         return record
 

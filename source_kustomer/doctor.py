@@ -761,13 +761,13 @@ class _Examination:
                 sample = self._take(subject.context, subject=subject)
                 self._answers.setdefault(stream.name, sample.first.answer)
                 name = subject.attribute(cursor)
-                assumption = Assumption(name, "bounds and order are heeded")
+                assumption = Assumption(name, "bounds and order are respected")
                 yield self._judge_attribute(sample, assumption)
                 fallback = getattr(guarded, "fallback", None)
                 is_search = fallback is not None and issubclass(fallback, SearchStream)
                 if cursor == "updated_at":
                     yield self._check_tiebreak(
-                        Assumption(f"{subject.context}_created_at", "gte and lt are heeded"),
+                        Assumption(f"{subject.context}_created_at", "gte and lt are respected"),
                         sample,
                         "created_at",
                     )

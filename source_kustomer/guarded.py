@@ -17,7 +17,7 @@ from airbyte_cdk.models import SyncMode
 from http_source.body import PageTooLargeError
 from http_source.errors import system_error
 from http_source.stream import RowBatch
-from source_kustomer.client import AttributeNotHeededError
+from source_kustomer.client import UnsupportedAttributeError
 from source_kustomer.context import KustomerContext
 from source_kustomer.lists import IncrementalListStream
 from source_kustomer.paging import Page, Query, Record
@@ -52,7 +52,7 @@ class GuardedSearchStream(SearchStream, ABC):
         """Yield the batches of the search, or of the fallback if the attribute is not proved."""
         try:
             self._prove(sync_mode)
-        except AttributeNotHeededError as error:
+        except UnsupportedAttributeError as error:
             yield from self._fall_back(error, sync_mode)
             return
         former = sorted(self._state.keys() & set(self.former_cursors))
@@ -69,7 +69,7 @@ class GuardedSearchStream(SearchStream, ABC):
             for batch in super().read_batches(sync_mode):
                 has_emitted = True
                 yield batch
-        except AttributeNotHeededError as error:
+        except UnsupportedAttributeError as error:
             if has_emitted:
                 raise system_error(
                     f"Stream {self.name}: Kustomer's search used {self.attribute} for the first "
@@ -82,7 +82,9 @@ class GuardedSearchStream(SearchStream, ABC):
         """The name of the cursor in a search."""
         return self._subject.attribute(self.cursor_attribute)
 
-    def _fall_back(self, error: AttributeNotHeededError, sync_mode: SyncMode) -> Iterator[RowBatch]:
+    def _fall_back(
+        self, error: UnsupportedAttributeError, sync_mode: SyncMode
+    ) -> Iterator[RowBatch]:
         self._prefetched = None
         other = self._fallback
         if other is None:
@@ -105,7 +107,7 @@ class GuardedSearchStream(SearchStream, ABC):
         yield from other.read_batches(sync_mode)
 
     def _prove(self, sync_mode: SyncMode) -> None:
-        """Raise AttributeNotHeededError if the search does not use the cursor attribute."""
+        """Raise UnsupportedAttributeError if the search does not use the cursor attribute."""
         if self._prefetched is None:
             self.prefetch(sync_mode)
         firsts = [] if self._prefetched is None else self._prefetched.of_search()
@@ -125,7 +127,7 @@ class GuardedSearchStream(SearchStream, ABC):
         return () if page is None else page.records
 
     def _prove_order(self, query: Query, records: Sequence[Record]) -> None:
-        """Raise AttributeNotHeededError unless the search sorts by the attribute.
+        """Raise UnsupportedAttributeError unless the search sorts by the attribute.
 
         A page may ascend by chance, if records are never changed in most cases. So the search is
         asked for the last record. It must not be before any that the first page shows.
@@ -139,10 +141,10 @@ class GuardedSearchStream(SearchStream, ABC):
             if not records:
                 return
         msg = "asked for the last record of a window, it shows one before those it showed first"
-        raise AttributeNotHeededError(msg)
+        raise UnsupportedAttributeError(msg)
 
     def _prove_empty(self, query: Query) -> None:
-        """Raise AttributeNotHeededError unless other searches agree that this one finds nothing."""
+        """Raise UnsupportedAttributeError unless other searches prove the window empty."""
         some = self.client.any_record(self._subject)
         if some is None:
             everything = Query(0, None, size=1)
@@ -151,15 +153,17 @@ class GuardedSearchStream(SearchStream, ABC):
         if some is None:
             if isinstance(self._fallback, IncrementalListStream) and self._fallback.has_rows():
                 msg = f"it shows no record, but GET /v1/{self._fallback.endpoint} does"
-                raise AttributeNotHeededError(msg)
+                raise UnsupportedAttributeError(msg)
             return
         if query.upper is not None and query.lower <= some.cursor < query.upper:
-            raise AttributeNotHeededError(f"it shows no record of a window in which {some.id} lies")
+            raise UnsupportedAttributeError(
+                f"it shows no record of the window in which {some.id} is"
+            )
         is_before = some.cursor < query.lower
         side = Query(0, query.lower, size=1) if is_before else Query(query.upper or 0, None, size=1)
         page = self.client.search(self._subject, side, archive=False)
         if page is None or not page.records:
-            raise AttributeNotHeededError(
+            raise UnsupportedAttributeError(
                 f"it shows no record {'before' if is_before else 'behind'} a window, although "
                 f"{some.id} lies there"
             )

@@ -13,7 +13,7 @@ import orjson
 from airbyte_cdk.models import AirbyteCatalog, AirbyteStream, SyncMode
 
 from http_source.stream import RowBatch
-from source_kustomer.client import AttributeNotHeededError, Resource, SearchSubject
+from source_kustomer.client import Resource, SearchSubject, UnsupportedAttributeError
 from source_kustomer.context import KustomerContext
 from source_kustomer.custom_fields import Attribute, typed_columns
 from source_kustomer.guarded import GuardedSearchStream
@@ -70,7 +70,9 @@ class KlassStream(GuardedSearchStream):
         """The mode of this sync."""
         return SyncMode.full_refresh if self.configured is None else self.configured.sync_mode
 
-    def _fall_back(self, error: AttributeNotHeededError, sync_mode: SyncMode) -> Iterator[RowBatch]:
+    def _fall_back(
+        self, error: UnsupportedAttributeError, sync_mode: SyncMode
+    ) -> Iterator[RowBatch]:
         self._prefetched = None
         self.logger.warning(
             "Stream %s: Kustomer's search does not support %s for this klass (%s). The rows are "

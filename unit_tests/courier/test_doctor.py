@@ -13,7 +13,7 @@ from unit_tests.conftest import Report
 
 BREAKAGES = [
     ("paging.more *", {"more_as_text": True}),
-    ("the cursor is heeded *", {"cursor_ignored": True}),
+    ("the cursor is respected *", {"cursor_ignored": True}),
     ("the same cursor, the same rows *", {"cursor_drifts": True}),
     ("nothing cut without a word *", {"boundary_gap": 1}),
     ("nothing cut without a word *", {"boundary_gap": 3}),
@@ -121,7 +121,7 @@ def test_nothing_fails_in_a_small_workspace(requests_mock, answer, doctor, rows)
     answer(requests_mock, "https://api.courier.com", small)
     report = doctor(small)
     assert report.lines("does not hold") == set()
-    assert report.verdicts["the cursor is heeded *"] == "could not be seen"
+    assert report.verdicts["the cursor is respected *"] == "could not be seen"
     assert report.code == 0
 
 
@@ -145,7 +145,7 @@ def test_a_later_page_that_does_not_come_leaves_lines_that_cannot_be_seen(vendor
     vendor.switch(faults=[{"kind": "bad_json", "at": list(range(2, 60)), "endpoint": "messages"}])
     report = doctor(vendor)
     assert report.lines("does not hold") == set()
-    assert report.verdicts["the cursor is heeded *"] == "could not be seen"
+    assert report.verdicts["the cursor is respected *"] == "could not be seen"
     assert report.code == 0
 
 

@@ -77,7 +77,7 @@ def test_a_documented_limit_is_used_up_and_never_exceeded(sliding, threads, seed
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(4, 8), st.integers(0, 999), st.sampled_from([0.0, 2.0]))
-def test_an_announced_limit_is_heeded_while_other_clients_eat_of_it(threads, seed, others):
+def test_an_announced_limit_is_respected_while_other_clients_eat_of_it(threads, seed, others):
     seconds, refused = run(
         Vendor(300, sliding=False, others=others),
         RateLimiter({}),

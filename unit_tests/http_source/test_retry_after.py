@@ -36,7 +36,7 @@ def asked(status, headers):
         ({"retry-after-ms": "soon", "Retry-After": "2"}, 2),
     ],
 )
-def test_retry_after_is_heeded_when_any_status_carries_it(status, headers, seconds):
+def test_retry_after_is_respected_when_any_status_carries_it(status, headers, seconds):
     assert asked(status, headers) == pytest.approx(seconds)
 
 
@@ -67,7 +67,7 @@ def test_retry_after_wins_when_both_it_and_a_reset_are_sent():
     assert asked(429, {"Retry-After": "5", "x-ratelimit-reset": "45"}) == 5
 
 
-def test_reset_is_heeded_when_retry_after_cannot_be_read():
+def test_reset_is_respected_when_retry_after_cannot_be_read():
     assert asked(429, {"Retry-After": "soon", "x-ratelimit-reset": "45"}) == 45
 
 

@@ -322,7 +322,7 @@ def test_streams_that_no_search_finds_are_an_error(org, propose, streams):
     assert vendor.journal.entries == []
 
 
-def test_guarded_streams_are_counted_if_the_search_heeds_their_cursor(org, propose):
+def test_guarded_streams_are_counted_if_the_search_respects_their_cursor(org, propose):
     vendor = org({"company": 400}, years=3)
     assert abs(sum(propose(vendor, 2, "--streams", "companies").rows) - 400) <= 2
     vendor.switch(undocumented="refused")

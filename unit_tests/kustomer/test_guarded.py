@@ -18,7 +18,7 @@ WITH_LIST = [
     if stream.fallback is not None and issubclass(stream.fallback, IncrementalListStream)
 ]
 WITHOUT_LIST = [stream for stream in GUARDED if stream.fallback is None]
-unheeded = pytest.mark.parametrize("undocumented", ["refused", "ignored", "empty"])
+unsupported = pytest.mark.parametrize("undocumented", ["refused", "ignored", "empty"])
 both_modes = pytest.mark.parametrize("mode", ["incremental", "full_refresh"])
 
 
@@ -70,9 +70,9 @@ def test_an_org_without_such_records_is_read_to_its_end(org, sync, stream):
 
 
 @each(WITH_LIST)
-@unheeded
+@unsupported
 @both_modes
-def test_the_list_is_read_whole_when_the_attribute_is_not_heeded(
+def test_the_list_is_read_whole_when_the_attribute_is_not_supported(
     org, sync, time, stream, undocumented, mode
 ):
     vendor = org({stream.query_context: 130}, undocumented=undocumented)
@@ -85,8 +85,8 @@ def test_the_list_is_read_whole_when_the_attribute_is_not_heeded(
 
 
 @each(WITH_LIST)
-@unheeded
-def test_a_second_sync_emits_what_changed_when_the_attribute_is_not_heeded(
+@unsupported
+def test_a_second_sync_emits_what_changed_when_the_attribute_is_not_supported(
     org, sync, time, stream, undocumented
 ):
     vendor = org({stream.query_context: 40}, undocumented=undocumented)
@@ -104,7 +104,7 @@ def test_the_state_of_the_list_is_good_for_the_search_and_the_other_way_round(
 ):
     vendor = org({stream.query_context: 40}, undocumented="refused")
     state, seen = None, []
-    for undocumented in ("refused", "heeded", "ignored", "heeded"):
+    for undocumented in ("refused", "supported", "ignored", "supported"):
         vendor.switch(undocumented=undocumented)
         synced = sync(vendor, stream.name, state=state, start_date="2015-01-01")
         assert synced.status(stream.name) is COMPLETE
@@ -119,8 +119,8 @@ def test_the_state_of_the_list_is_good_for_the_search_and_the_other_way_round(
 
 
 @each(WITHOUT_LIST)
-@unheeded
-def test_the_stream_fails_when_the_attribute_is_not_heeded_and_there_is_no_list(
+@unsupported
+def test_the_stream_fails_when_the_attribute_is_not_supported_and_there_is_no_list(
     org, sync, stream, undocumented
 ):
     vendor = org({stream.query_context: 40, "note": 3}, undocumented=undocumented)
@@ -132,7 +132,7 @@ def test_the_stream_fails_when_the_attribute_is_not_heeded_and_there_is_no_list(
 
 
 @each(GUARDED)
-def test_the_stream_fails_and_keeps_its_state_when_only_the_first_page_is_heeded(org, sync, stream):
+def test_the_stream_fails_and_keeps_its_state_when_only_page_one_is_respected(org, sync, stream):
     def edit(body, request, number):
         if request.params["page"] == "2":
             body["data"].reverse()
@@ -315,7 +315,9 @@ def completed(vendor):
 def test_completed_items_are_read_when_items_cannot_be_searched_by_their_change(
     org, sync, time, undocumented, mode
 ):
-    vendor = org({"work_item": 60}, undocumented=undocumented, heeded=COMPLETED, page_size_max=20)
+    vendor = org(
+        {"work_item": 60}, undocumented=undocumented, supported=COMPLETED, page_size_max=20
+    )
     first = sync(vendor, "work_items", mode=mode, start_date="2015-01-01")
     assert sorted(first.ids("work_items")) == completed(vendor)
     assert first.status("work_items") is COMPLETE
@@ -338,14 +340,14 @@ def test_work_items_begin_anew_when_another_attribute_is_counted_and_say_so(org,
     first = sync(vendor, "work_items", start_date="2015-01-01")
     assert first.state("work_items") == {"updated_at": "2026-05-31T23:58:00.000Z"}
     time.tick(3600)
-    vendor.switch(undocumented="refused", heeded=COMPLETED)
+    vendor.switch(undocumented="refused", supported=COMPLETED)
     state = {"work_items": first.state("work_items")}
     second = sync(vendor, "work_items", state=state, start_date="2015-01-01")
     assert sorted(second.ids("work_items")) == completed(vendor)
     (said,) = [line for line in second.logs if "the saved state counts" in line]
     assert "counts updated_at, but this sync counts handle_completed_at" in said
     time.tick(3600)
-    vendor.switch(undocumented="heeded")
+    vendor.switch(undocumented="supported")
     state = {"work_items": second.state("work_items")}
     third = sync(vendor, "work_items", state=state, start_date="2015-01-01")
     assert sorted(third.ids("work_items")) == everything
@@ -357,7 +359,7 @@ def test_work_items_begin_anew_when_another_attribute_is_counted_and_say_so(org,
 
 
 def test_items_of_which_none_is_completed_are_no_rows_and_no_failure(org, sync):
-    vendor = org(undocumented="refused", heeded=COMPLETED)
+    vendor = org(undocumented="refused", supported=COMPLETED)
     while len(vendor.records("work_item")) < 3:
         vendor.insert("work_item", indexed=True)
     for record in vendor.records("work_item"):
@@ -378,7 +380,7 @@ def test_an_empty_search_is_not_believed_when_many_items_are_open_and_none_is_se
     vendor = org(
         {"work_item": 30},
         undocumented="empty",
-        heeded=("work_item_created_at",),
+        supported=("work_item_created_at",),
         page_size_max=20,
         edit=edit,
     )

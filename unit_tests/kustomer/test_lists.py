@@ -467,7 +467,9 @@ def test_no_row_is_lost_when_links_are_missing_and_rows_are_counted(org, sync, p
 
 @pytest.mark.parametrize("links", ["counting", "none"])
 @pytest.mark.parametrize("rows", [10, 7])
-def test_the_stream_fails_soon_when_the_list_heeds_no_page_number(org, sync, pages_of, links, rows):
+def test_the_stream_fails_soon_when_the_list_respects_no_page_number(
+    org, sync, pages_of, links, rows
+):
     def edit(body, request, number):
         body["data"] = first.setdefault("data", body["data"])
         following = int(request.params["page"]) + 1

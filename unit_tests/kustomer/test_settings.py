@@ -31,7 +31,7 @@ def test_klasses_of_every_status_are_read_though_the_list_shows_the_enabled_alon
     assert asked == [None, "existing_only", "disabled"]
 
 
-def test_klasses_are_emitted_once_when_the_vendor_heeds_no_status(org, sync, monkeypatch):
+def test_klasses_are_emitted_once_when_the_vendor_respects_no_status(org, sync, monkeypatch):
     vendor = org(setting_rows={"klass": 9})
     monkeypatch.setattr(vendor, "_listed", lambda kind, _params: vendor.records(kind))
     synced = full(sync, vendor, "klasses")
@@ -132,13 +132,13 @@ def test_options_of_snoozes_keep_their_value_whatever_form_it_has(org, sync):
     }
 
 
-@pytest.mark.parametrize("heeds", ["page numbers", "nothing"])
-def test_a_list_that_tells_no_links_is_read_whole(org, sync, heeds):
+@pytest.mark.parametrize("respects", ["page numbers", "nothing"])
+def test_a_list_that_tells_no_links_is_read_whole(org, sync, respects):
     """Like Kustomer's example of /satisfaction, which may not support page numbers."""
 
     def edit(body, request, number):
         del body["links"]
-        if heeds == "nothing":
+        if respects == "nothing":
             body["data"] = first.setdefault("data", body["data"])
 
     first = {}
