@@ -35,7 +35,8 @@ In a test, over a socket or without one:
 """
 
 from fake_vendor.clock import Clock
-from fake_vendor.courier import Courier, CourierSwitches
+from fake_vendor.courier import Courier
+from fake_vendor.courier_switches import CourierSwitches
 from fake_vendor.faults import Fault
 from fake_vendor.kustomer import Kustomer, KustomerSwitches
 from fake_vendor.server import FakeVendor
