@@ -122,18 +122,21 @@ class Courier:
         with self._lock:
             return list(self._messages)
 
-    def rows(self, stream: str) -> list[Row]:
+    def rows(self, stream: str, *, archived: bool = False) -> list[Row]:
         """Return the rows that a connector should emit for a stream, in the order of the replies.
 
         A row is as Courier sends it, and it contains the columns that the connector adds.
-        Credentials are not masked.
+        Credentials are not masked. The rows of archived messages are only there if asked for.
         """
         with self._lock:
             if stream not in _MESSAGE_PATHS:
                 return self._tables.rows(stream, self.switches, self.clock.ms())
+            listed = self._messages
+            if archived:
+                listed = sorted(self._messages + self._archived, key=_place)
             return [
                 row
-                for message in reversed(self._messages)
+                for message in reversed(listed)
                 if stream == "messages" or message.id not in self.switches.gone
                 for row in self._rows_of(stream, message)
             ]
@@ -170,7 +173,7 @@ class Courier:
         """Remove a message from the list. Only requests with `archived=true` still list it."""
         with self._lock:
             message = self._by_id[message_id]
-            self._messages.remove(message)
+            _take(self._messages, message)
             insort(self._archived, message, key=_place)
 
     def add(self, table: str, **fields: Any) -> Row:
@@ -199,8 +202,7 @@ class Courier:
                 return
             message = self._by_id.pop(str(key))
             for messages in (self._messages, self._archived):
-                if message in messages:
-                    messages.remove(message)
+                _take(messages, message)
 
     def expire_cursors(self) -> None:
         """Invalidate every cursor that was issued so far."""
@@ -342,7 +344,7 @@ class Courier:
             if before:
                 bisect = bisect_right if is_included else bisect_left
                 end = bisect(messages, before, key=_place)
-            parts.append(messages[index] for index in range(end - 1, start - 1, -1))
+            parts.append(_backwards(messages, start, end))
         found = parts[0] if len(parts) == 1 else merge(*parts, key=_place, reverse=True)
         filters = {name: set(params[name].split(",")) for name in _FILTERS if params.get(name)}
         for message in found:
@@ -425,7 +427,7 @@ class Courier:
         size = self._size(name, params)
         low, high, matches = self._filter(name, entries, params)
         # A cursor of one version is unknown in the list of the other.
-        scope = f"{path}?{params.get('version') or 'published'}"
+        scope = f"{path}?version={params.get('version', '')}"
         cursors = self._cursors.setdefault(scope, Cursors())
         cursors.lists += 1
         if cursor := params.get("cursor", ""):
@@ -573,6 +575,19 @@ _ERROR_TYPES = {
     403: "authorization_error",
     429: "rate_limit_error",
 }
+
+
+def _backwards(messages: list[Message], start: int, end: int) -> Iterator[Message]:
+    """Yield the messages from `start` to before `end`, the last one first, without a copy."""
+    for index in range(end - 1, start - 1, -1):
+        yield messages[index]
+
+
+def _take(messages: list[Message], message: Message) -> None:
+    """Remove a message from a sorted list, if it is in it."""
+    index = bisect_left(messages, _place(message), key=_place)
+    if messages[index : index + 1] == [message]:
+        del messages[index]
 
 
 def _texts(value: Any) -> set[str]:

@@ -144,7 +144,7 @@ def _providers(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return what only the single-message endpoint shows. It is empty before the first try."""
     status = row["status"]
     if status == "FILTERED":
-        return [{"error": row["error"], "status": "UNDELIVERABLE"}]
+        return [{"error": row.get("error"), "status": "UNDELIVERABLE"}]
     if status not in _STAMPS and status != "UNDELIVERABLE":
         return []
     provider: dict[str, Any] = {
@@ -157,7 +157,7 @@ def _providers(row: Mapping[str, Any]) -> list[dict[str, Any]]:
         provider["channel"] = {"key": "sendgrid"}
     provider |= {stamp: row[stamp] for stamp in _STAMPS.get(status, ()) if stamp in row}
     if status == "UNDELIVERABLE":
-        provider["error"] = row["error"]
+        provider["error"] = row.get("error")
     elif status != "OPENED":
         provider["providerResponse"] = {"status": 202, "statusText": "Accepted", "data": {}}
     return [provider]

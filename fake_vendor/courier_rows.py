@@ -127,7 +127,7 @@ def _version(m: Maker, place: int, siblings: int) -> Row:
     """Versions come in order of age: the draft, the published one, and those before it."""
     version = "draft" if place == 0 else f"v{siblings - place:03d}"
     label = f"published:{version}" if place == 1 else version
-    return {"version": version, "label": label, "created": m.now_ms - _DAY_MS * (place + 1)}
+    return {"version": version, "label": label, "created": m.now_ms - _DAY_MS * (1 + place % 400)}
 
 
 def _notification_template_version(m: Maker, n: int, parent: Row, place: int, siblings: int) -> Row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,7 +16,7 @@ class CourierSwitches:
     latency_ms: float = 0
     # The documentation says 401. A request to the live API got 403.
     bad_key_status: Literal[401, 403] = 401
-    # `endpoint=status`: the endpoints that the plan or the key does not include.
+    # `endpoint=status`: endpoints that the plan or the key does not include, as `brands=403`.
     refused: tuple[str, ...] = ()
     # IDs of parents whose children answer 404, because they were deleted or are too old.
     gone: tuple[str, ...] = ()
@@ -59,3 +60,10 @@ class CourierSwitches:
     clock_skew_seconds: float = 0
     arrival_every: int = 0
     faults: tuple[Fault, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a refusal that cannot be read."""
+        for one in self.refused:
+            endpoint, _, status = one.partition("=")
+            if not endpoint or not re.fullmatch("[45][0-9][0-9]", status):
+                raise ValueError(f"not endpoint=status: {one!r}")

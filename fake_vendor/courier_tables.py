@@ -264,7 +264,7 @@ class Tables:
         group = self._group(name, parent, now_ms)
         above = self._parent(name, parent, now_ms).row if table.link else {}
         self._added += 1
-        number, place = _FIRST_ADDED + self._added, _MORE_OF_FIRST + self._added
+        number, place = _FIRST_ADDED + self._added, _CHILDREN_APART + self._added
         row = self.maker.make(name, number, above, place, place + 1)
         if "label" in table.added:
             row |= {"created": now_ms, "label": fields.get("version", row["label"])}
