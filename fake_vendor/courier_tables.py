@@ -284,7 +284,8 @@ class Tables:
         table, group = TABLES[name], self._holding(name, key, now_ms)
         entry = self._take(group, table, key)
         row = entry.row | dict(fields)
-        place = _place(table, row, entry.number) if table.newest else entry.place
+        is_ordered = table.newest or table.family == "cursor"
+        place = _place(table, row, entry.number) if is_ordered else entry.place
         self._put(group, table, Entry(place, entry.number, row, entry.is_made))
         return row
 
@@ -368,6 +369,9 @@ class Tables:
 
 def _place(table: Table, row: Row, number: int) -> Place:
     """Return the place of a row. Rows without the time that orders them come last."""
+    if table.family == "cursor":
+        # The published ones and the drafts are two lists.
+        return row["version"] == "draft", number
     if not table.newest:
         return 0, number
     text = row.get(table.newest)
