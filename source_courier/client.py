@@ -78,7 +78,7 @@ class CourierClient(VendorClient):
         config = context.config
         super().__init__(stream, context, config.host, config.api_key)
         self._name = stream.name
-        self._refuse_limit = context.refuse_limit
+        self._takes_limit = context.takes_limit
         self._clock = context.clock
 
     def get_page(
@@ -104,16 +104,18 @@ class CourierClient(VendorClient):
             sent["cursor"] = cursor
         key = limit_key or endpoint
         try:
-            if limit is None or key in self._refuse_limit:
+            if limit is None or self._takes_limit.get(key) is False:
                 return self._fetch_page(endpoint, envelope, sent)
             try:
-                return self._fetch_page(endpoint, envelope, {**sent, "limit": str(limit)})
+                page = self._fetch_page(endpoint, envelope, {**sent, "limit": str(limit)})
             except RefusedError as refused:
-                if refused.status not in PARAMETER_REFUSALS:
+                if refused.status not in PARAMETER_REFUSALS or self._takes_limit.get(key):
                     raise
                 page = self._fetch_page(endpoint, envelope, sent)
-                self._refuse_limit.add(key)
-                return page
+                self._takes_limit[key] = False
+            else:
+                self._takes_limit[key] = True
+            return page
         except RefusedError as refused:
             if cursor is not None and refused.status in CURSOR_REFUSALS:
                 raise CursorRefusedError(endpoint, refused.status, refused.text) from None

@@ -20,8 +20,8 @@ class CourierContext(SyncContext[CourierConfig]):
     def __init__(self, config: CourierConfig, *, patience: Patience | None = None) -> None:
         super().__init__(config, budget=RateBudget({}), patience=patience)
         self.clock = VendorClock("Courier")
-        # Endpoints that refuse `limit`. They are asked without it for the rest of the sync.
-        self.refuse_limit: set[str] = set()
+        # Whether an endpoint takes `limit`. One that refuses it is asked without it from then on.
+        self.takes_limit: dict[str, bool] = {}
         # Walks of parents that several streams use, by the name of the parents' stream.
         self.shared: dict[str, Any] = {}
         # The streams of a sync whose parents are messages.
