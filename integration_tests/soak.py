@@ -11,9 +11,10 @@ fake destination of destination.py. After every sync, these checks must pass, al
 - If a stream ended as COMPLETE, its state is two minutes before the start of the sync. After a full
   refresh, the copy has every record that existed from the start to the end of the sync.
 
-The checks excuse what docs/sources/ calls unreadable: deletions that were not requested, and records
-beyond the horizon of a search without an archive. The vendor tells no lies that docs/reading.md
-calls undetectable, such as a short page whose link and count say that it is the last one.
+The checks excuse what docs/sources/ calls unreadable: deletions that were not requested, and
+records beyond the horizon of a search without an archive. The vendor tells no lies that
+docs/reading.md calls undetectable, such as a short page whose link and count say that it is the
+last one.
 """
 
 from __future__ import annotations
