@@ -136,17 +136,6 @@ def test_class_says_what_a_row_is_and_where_the_vendor_documents_it(source, stre
     assert type(stream).__doc__.partition(".")[0].strip()
 
 
-@every_stream
-def test_readme_has_a_row_for_the_stream(source, stream):
-    """A stream name that both sources have needs a row for each: "| `messages` | ..."."""
-    rows = [
-        line
-        for line in (ROOT / "README.md").read_text().splitlines()
-        if line.startswith(f"| `{stream.name}` |")
-    ]
-    assert len(rows) == sum(stream.name in columns for columns in RETIRED_COLUMNS.values())
-
-
 @pytest.mark.parametrize("stream", SourceKustomer.stream_classes, ids=lambda stream: stream.name)
 def test_the_page_of_streams_names_the_role_and_the_requests(stream):
     page = (ROOT / "docs/streams.md").read_text()
