@@ -104,7 +104,8 @@ def test_rows_of_the_last_quarter_of_an_hour_come_again_without_a_lookback(works
 
 
 def test_a_walk_that_is_not_finished_leaves_the_watermark(workspace, increment):
-    vendor = workspace(rows=100)
+    # 18 days, so that the look-back covers all of them.
+    vendor = workspace(rows=100, years=0.05)
     _, states = increment(vendor, "messages", lookback_days=30)
     vendor.insert()
     before = len(vendor.journal.entries)
