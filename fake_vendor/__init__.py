@@ -13,6 +13,7 @@ From a shell:
           "sort": {"conversation_updated_at": "asc"}}'
     $ curl -s 'localhost:8765/v1/users?pageSize=5' -H 'Authorization: Bearer kustomer-demo-token'
     $ curl -s localhost:8765/messages -H 'Authorization: Bearer courier-demo-key'
+    $ curl -s localhost:8765/lists -H 'Authorization: Bearer courier-demo-key'
 
     $ curl -s localhost:8765/_control/stats
     $ curl -s localhost:8765/_control/switches -d '{"kustomer": {"search_limit": 100,
@@ -32,10 +33,16 @@ In a test, over a socket or without one:
     org.insert("note", at=datetime(2025, 6, 1, tzinfo=UTC))
     headers = {"authorization": f"Bearer {org.token}"}
     reply = org.handle(Request("GET", "/v1/users", headers=headers))
+
+    workspace = Courier(rows=30, tables={"lists": 12, "list_subscriptions": 2})
+    workspace.add("list_subscriptions", list_id="beta.testers", recipientId="ada")
+    assert {"list_id": "beta.testers", "recipientId": "ada"}.items() <= workspace.rows(
+        "list_subscriptions")[-1].items()
 """
 
 from fake_vendor.clock import Clock
-from fake_vendor.courier import Courier, CourierSwitches
+from fake_vendor.courier import Courier
+from fake_vendor.courier_switches import CourierSwitches
 from fake_vendor.faults import Fault
 from fake_vendor.kustomer import Kustomer, KustomerSwitches
 from fake_vendor.server import FakeVendor

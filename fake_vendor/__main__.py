@@ -6,6 +6,7 @@ import argparse
 import signal
 import ssl
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import get_args
 
@@ -33,6 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     workspace = Courier(
         args.courier_rows,
         seed=args.seed,
+        tables=args.courier_tables,
         years=args.courier_years,
         key=args.api_key,
         switches=CourierSwitches(latency_ms=args.latency_ms, faults=tuple(args.fault)),
@@ -86,7 +88,7 @@ def _kustomer(args: argparse.Namespace) -> Kustomer:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m fake_vendor",
-        description="Serve a made-up Kustomer (/v1/...) and Courier (/messages) on loopback.",
+        description="Serve a made-up Kustomer (/v1/...) and Courier (other paths) on loopback.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
@@ -94,14 +96,17 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--seed", type=int, default=7, help="the same seed makes the same data, dated back from now"
     )
-    add("--rows", type=_Rows(SEARCH_KINDS, 1000), default="1000", metavar="N|STREAM=N,...",
+    add("--rows", type=_Rows(_named(SEARCH_KINDS), 1000), default="1000", metavar="N|STREAM=N,...",
         help="rows per search stream; 1000 where not given")  # fmt: skip
-    add("--list-rows", type=_Rows(LIST_KINDS, 25), default="25", metavar="N|STREAM=N,...",
+    add("--list-rows", type=_Rows(_named(LIST_KINDS), 25), default="25", metavar="N|STREAM=N,...",
         help="rows per list stream; 25 where not given")  # fmt: skip
     add("--setting-rows", type=int, default=3, help="rows per list of settings")
     add("--child-rows", type=int, default=30, help="attachments, spread over the conversations")
     add("--event-rows", type=int, default=1000, help="entries of the log of changes")
     add("--courier-rows", type=int, default=1000, help="Courier messages")
+    add("--courier-tables", type=_Rows(_COURIER_TABLES), default="", metavar="N|STREAM=N,...",
+        help="rows per other Courier stream, or per parent for a stream below a parent; by "
+        "default 12 to 130 rows, and 2 or 3 per parent")  # fmt: skip
     add("--courier-years", type=float, default=0.1, help="how far back Courier messages reach")
     add("--ties", type=_numbers, default="", metavar="N,N,...",
         help="sizes of groups sharing one updatedAt, placed in each search stream")  # fmt: skip
@@ -137,19 +142,31 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-class _Rows:
-    """Reads `9000`, `customers=9000,notes=0` or `100,notes=0` into rows per kind."""
+def _named(kinds: tuple[str, ...]) -> dict[str, str]:
+    return {PLURALS[kind]: kind for kind in kinds}
 
-    def __init__(self, kinds: tuple[str, ...], default: int) -> None:
-        self._kinds = {PLURALS[kind]: kind for kind in kinds}
+
+_COURIER_TABLES = {name: name for name in courier.TABLES}
+
+
+class _Rows:
+    """Reads `9000`, `customers=9000,notes=0` or `100,notes=0` into rows per kind.
+
+    Without a default, kinds that are not given are left out.
+    """
+
+    def __init__(self, kinds: Mapping[str, str], default: int | None = None) -> None:
+        self._kinds = kinds
         self._default = default
 
     def __call__(self, text: str) -> dict[str, int]:
-        rows = dict.fromkeys(self._kinds.values(), self._default)
-        for part in text.split(","):
+        rows: dict[str, int] = {}
+        if self._default is not None:
+            rows = dict.fromkeys(self._kinds.values(), self._default)
+        for part in text.split(",") if text else ():
             stream, equals, count = part.rpartition("=")
             if not equals:
-                rows = dict.fromkeys(rows, int(count))
+                rows = dict.fromkeys(self._kinds.values(), int(count))
             elif stream in self._kinds:
                 rows[self._kinds[stream]] = int(count)
             else:

@@ -1,76 +1,75 @@
-"""Courier as a connector sees it: the list of messages, newest first, ten per page."""
+"""Courier as a connector sees it: the messages, newest first, ten per page, and all other lists."""
 
 from __future__ import annotations
 
 import base64
-import binascii
 import re
-from bisect import bisect_left, insort
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
+from heapq import merge
+from itertools import islice
 from operator import attrgetter
 from random import Random
 from threading import RLock
-from typing import Any, Literal
+from typing import Any
+from urllib.parse import unquote
+
+import orjson
 
 from fake_vendor.clock import Clock, http_date, to_ms
-from fake_vendor.faults import Fault, FaultPlan, broken
-from fake_vendor.journal import Entry, Journal
+from fake_vendor.courier_messages import LIST_ID, SECRET_MARK, TEMPLATE_ID, Message, Row
+from fake_vendor.courier_pages import Cursors, Named, built_place, envelope, row_cursor
+from fake_vendor.courier_switches import CourierSwitches
+from fake_vendor.courier_tables import TABLES, Entry, Family, NoParentError, Tables
+from fake_vendor.faults import FaultPlan, broken
+from fake_vendor.journal import Entry as JournalEntry
+from fake_vendor.journal import Journal
 from fake_vendor.switches import switched
 from fake_vendor.wire import Reply, Request, json_reply
+
+__all__ = [
+    "DEMO_KEY",
+    "ENDPOINTS",
+    "LIST_ID",
+    "SECRET_MARK",
+    "TABLES",
+    "TEMPLATE_ID",
+    "Courier",
+    "CourierSwitches",
+    "Message",
+]
 
 DEMO_KEY = "courier-demo-key"
 
 _DAY_MS = 86_400_000
-_MESSAGE_PATH = re.compile(r"/messages/([^/]+)")
+_MESSAGE_PATHS = {
+    "messages": "/messages",
+    "message_info": "/messages/{}",
+    "message_history": "/messages/{}/history",
+    "message_output": "/messages/{}/output",
+}
+# Endpoint -> the pattern of its path, which is still percent-encoded: an id may contain a slash.
+_ROUTES = {
+    name: re.compile(re.escape(path).replace(r"\{\}", "([^/]+)"))
+    for name, path in _MESSAGE_PATHS.items()
+} | {
+    name: re.compile("/" + re.escape(table.path).replace(r"\{\}", "([^/]+)"))
+    for name, table in TABLES.items()
+    if table.path
+}
+# The endpoints for which faults can be set. Their names are those of the connector's streams.
+ENDPOINTS = tuple(_ROUTES)
 
 
-@dataclass(frozen=True)
-class CourierSwitches:
-    """How this Courier behaves where the real one is undocumented or faulty."""
+class _RefusedError(Exception):
+    """The request is refused."""
 
-    latency_ms: float = 0
-    # The documentation says 401. A request to the live API got 403.
-    bad_key_status: Literal[401, 403] = 401
-    # The rows per page. A request cannot change it.
-    page_size: int = 10
-    last_cursor: Literal["omitted", "null", "repeated"] = "omitted"
-    repeat_cursor_every: int = 0
-    cursor_life: int = 0
-    enqueued_after: Literal["honoured", "ignored", "ms_only", "iso_only"] = "honoured"
-    # What it does wrong with cursors: the first page is shown again; each further use of a cursor
-    # shows other rows; rows are left out between two pages; one that it did not send is accepted.
-    cursor_ignored: bool = False
-    cursor_drifts: bool = False
-    boundary_gap: int = 0
-    unknown_cursor: Literal["refused", "ignored"] = "refused"
-    cursor_form: Literal["row", "opaque"] = "row"
-    # `more` is a text where it is true; it is true on the last page too.
-    more_as_text: bool = False
-    more_without_end: bool = False
-    row_order: Literal["newest", "oldest_on_page"] = "newest"
-    limit: Literal["ignored", "honoured"] = "ignored"
-    limit_headers: bool = False
-    # How far the `Date` header is ahead of the clock.
-    clock_skew_seconds: float = 0
-    arrival_every: int = 0
-    faults: tuple[Fault, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One message: when it was enqueued, its id, and extra fields of its row."""
-
-    enqueued_ms: int
-    id: str
-    number: int
-    extra: Mapping[str, Any] | None = None
-
-    def row(self) -> dict[str, Any]:
-        """Return the row of the message in the list."""
-        return _row(self) | dict(self.extra or {})
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class Courier:
@@ -80,13 +79,18 @@ class Courier:
         self,
         rows: int = 200,
         *,
+        tables: Mapping[str, int] | None = None,
         seed: int = 7,
         years: float = 0.1,
         key: str = DEMO_KEY,
         switches: CourierSwitches | None = None,
         clock: Clock | None = None,
     ) -> None:
-        """Make a workspace with `rows` messages that were enqueued within `years` before now."""
+        """Make a workspace with `rows` messages that were enqueued within `years` before now.
+
+        `tables` are the rows of the other tables by stream, for a table below a parent: per parent.
+        `TABLES` has the defaults. The first parent has more, and every fourth parent has none.
+        """
         self.switches = switches or CourierSwitches()
         self.clock = clock or Clock()
         self.key = key
@@ -94,12 +98,12 @@ class Courier:
         self._lock = RLock()
         self._random = Random(f"{seed}/courier")
         self._messages: list[Message] = []
+        self._archived: list[Message] = []
         self._by_id: dict[str, Message] = {}
         self._plan = FaultPlan()
-        self._issued: dict[str, int] = {}
-        self._used: Counter[str] = Counter()
-        self._lists = 0
+        self._cursors: dict[str, Cursors] = {}
         self._made = 0
+        self._tables = Tables(tables or {}, seed, self.clock.ms())
         now = self.clock.ms() - 60_000
         span = int(years * 365.25 * _DAY_MS)
         for _ in range(rows):
@@ -114,9 +118,37 @@ class Courier:
             self.switches = switched(self.switches, changes)
 
     def messages(self) -> list[Message]:
-        """Return every message, oldest first."""
+        """Return every listed message, oldest first."""
         with self._lock:
             return list(self._messages)
+
+    def rows(self, stream: str, *, archived: bool = False) -> list[Row]:
+        """Return the rows that a connector should emit for a stream, in the order of the replies.
+
+        A row is as Courier sends it, and it contains the columns that the connector adds.
+        Credentials are not masked. The rows of archived messages are only there if asked for.
+        """
+        with self._lock:
+            if stream not in _MESSAGE_PATHS:
+                return self._tables.rows(stream, self.switches, self.clock.ms())
+            listed = self._messages
+            if archived:
+                listed = sorted(self._messages + self._archived, key=_place)
+            return [
+                row
+                for message in reversed(listed)
+                if stream == "messages" or message.id not in self.switches.gone
+                for row in self._rows_of(stream, message)
+            ]
+
+    def _rows_of(self, stream: str, message: Message) -> list[Row]:
+        if stream == "messages":
+            return [message.row()]
+        if stream == "message_info":
+            return [self._info(message)]
+        found = message.history() if stream == "message_history" else message.output() or []
+        parent = {"message_id": message.id, "message_enqueued": message.enqueued_ms}
+        return [row | parent | {"ordinal": ordinal} for ordinal, row in enumerate(found)]
 
     def insert(self, at: datetime | None = None, **fields: Any) -> Message:
         """Add a message enqueued `at` (default: now). `fields` replace those of its row."""
@@ -129,22 +161,62 @@ class Courier:
         """Change fields of a message's row, as a late open does. Raises KeyError for no such id."""
         with self._lock:
             old = self._by_id[ident]
-            new = replace(old, extra={**(old.extra or {}), **fields})
-            self._messages[bisect_left(self._messages, _place(old), key=_place)] = new
+            new = old.changed(fields, self.clock.ms())
+            for messages in (self._messages, self._archived):
+                index = bisect_left(messages, _place(old), key=_place)
+                if messages[index : index + 1] == [old]:
+                    messages[index] = new
             self._by_id[ident] = new
             return new
+
+    def archive(self, message_id: str) -> None:
+        """Remove a message from the list. Only requests with `archived=true` still list it."""
+        with self._lock:
+            message = self._by_id[message_id]
+            _take(self._messages, message)
+            insort(self._archived, message, key=_place)
+
+    def add(self, table: str, **fields: Any) -> Row:
+        """Add a row to a table, and return it. `fields` replace those of a made-up row.
+
+        A table below a parent needs the column with its id, as `list_id`. No made-up rows are
+        below a new row.
+        """
+        with self._lock:
+            if table == "messages":
+                return self.insert(**fields).row()
+            return dict(self._tables.add(table, fields, self.clock.ms()))
+
+    def change(self, table: str, key: str | tuple[Any, ...], **fields: Any) -> Row:
+        """Change the row with this primary key. A key of several columns is a tuple."""
+        with self._lock:
+            if table == "messages":
+                return self.update(str(key), **fields).row()
+            return dict(self._tables.change(table, key, fields, self.clock.ms()))
+
+    def remove(self, table: str, key: str | tuple[Any, ...]) -> None:
+        """Remove the row with this primary key. Raises KeyError if there is none."""
+        with self._lock:
+            if table != "messages":
+                self._tables.remove(table, key, self.clock.ms())
+                return
+            message = self._by_id.pop(str(key))
+            for messages in (self._messages, self._archived):
+                _take(messages, message)
 
     def expire_cursors(self) -> None:
         """Invalidate every cursor that was issued so far."""
         with self._lock:
-            self._issued.clear()
+            for cursors in self._cursors.values():
+                cursors.expire()
 
     def _make(self, enqueued_ms: int, extra: Mapping[str, Any] | None) -> Message:
         """Make a message. Its id looks like an AWS trace id and contains the time of enqueueing."""
         number = self._made
         self._made += 1
         tail = f"{self._random.getrandbits(64):016x}{number:08x}"
-        message = Message(enqueued_ms, f"1-{enqueued_ms // 1000:08x}-{tail}", number, extra)
+        ident = f"1-{enqueued_ms // 1000:08x}-{tail}"
+        message = Message(enqueued_ms, ident, number, extra, extra)
         self._by_id[message.id] = message
         return message
 
@@ -154,10 +226,10 @@ class Courier:
         """Answer one request."""
         with self._lock:
             path = request.path.rstrip("/")
-            endpoint = _endpoint(request.method, path)
-            reply, fault, rows = self._answer(request, path, endpoint)
+            endpoint, ident = _route(request.method, path)
+            reply, fault, rows = self._answer(request, path, endpoint, ident)
             status = 0 if reply.fault == "reset" else reply.status
-            entry = Entry(
+            entry = JournalEntry(
                 number=len(self.journal.entries) + 1,
                 at_s=self.clock.seconds(),
                 method=request.method,
@@ -175,126 +247,308 @@ class Courier:
                 headers |= {"ratelimit-limit": "600", "ratelimit-remaining": "599"}
             return replace(reply, headers=headers, delay_s=self.switches.latency_ms / 1000)
 
-    def _answer(self, request: Request, path: str, endpoint: str) -> tuple[Reply, str, int]:
+    def _answer(
+        self, request: Request, path: str, endpoint: str, ident: str
+    ) -> tuple[Reply, str, int]:
         if request.headers.get("authorization") != f"Bearer {self.key}":
-            return self._bad_key(), "", 0
+            return _error(self.switches.bad_key_status, _BAD_KEY), "", 0
         fault = self._plan.next(endpoint, self.switches.faults)
         rows = 0
+        refused = dict(one.split("=") for one in self.switches.refused).get(endpoint)
         if fault == "429":
-            reply = _error(429, "Rate limit exceeded", "rate_limit_error")
+            reply = _error(429, "Rate limit exceeded")
         elif fault in ("500", "503"):
-            reply = _error(int(fault), "Internal error", "api_error")
-        elif endpoint == "messages":
-            reply, rows = self._list(request.params, fault)
-        elif endpoint == "message":
-            reply = self._retrieve(path)
+            reply = _error(int(fault), "Internal error")
+        elif refused:
+            reply = _error(int(refused), f"{endpoint} is not available")
+        elif endpoint not in _ROUTES:
+            reply = _error(404, "Not found")
         else:
-            reply = _error(404, "Not found", "invalid_request_error")
+            try:
+                body, rows = self._body(request.params, path, endpoint, ident, fault)
+                reply = json_reply(504 if fault == "timed_out" else 200, body)
+            except _RefusedError as error:
+                reply = _error(error.status, str(error))
         return broken(reply, fault), fault, rows
 
-    def _bad_key(self) -> Reply:
-        status = self.switches.bad_key_status
-        kind = "authentication_error" if status == 401 else "authorization_error"
-        return _error(status, "Invalid or missing authentication credentials", kind)
+    def _body(
+        self, params: Mapping[str, str], path: str, endpoint: str, ident: str, fault: str
+    ) -> tuple[Any, int]:
+        """Return the body, and the number of its rows. Raises _RefusedError."""
+        if ident and ident in self.switches.gone:
+            raise _RefusedError("Not found", 404)
+        rows_key = "results"
+        if endpoint == "messages":
+            body, rows = self._list(params)
+        elif endpoint in _MESSAGE_PATHS:
+            body, rows = self._below_message(endpoint, ident, params)
+        else:
+            rows_key = TABLES[endpoint].rows_key
+            if endpoint == "lists":
+                rows_key = self.switches.lists_key
+            body, rows = self._table(endpoint, ident, path, params, rows_key)
+        if fault == "timed_out":
+            return {"message": "Endpoint request timed out"}, rows
+        if fault == "no_data":
+            body = {} if endpoint == "message_info" else body
+            body.pop(rows_key, None)
+        return body, rows
 
-    def _list(self, params: Mapping[str, str], fault: str) -> tuple[Reply, int]:
-        switches = self.switches
-        self._lists += 1
-        if switches.arrival_every and self._lists % switches.arrival_every == 0:
+    # Messages.
+
+    def _list(self, params: Mapping[str, str]) -> tuple[Row, int]:
+        switches, cursors = self.switches, self._cursors.setdefault("messages", Cursors())
+        cursors.lists += 1
+        if _nth(cursors.lists, switches.arrival_every):
             self.insert()
-        cursor = params.get("cursor", "")
-        end = len(self._messages)
-        if cursor:
-            place = self._open(cursor)
-            if place is not None and not switches.cursor_ignored:
-                end = bisect_left(self._messages, place, key=_place) - switches.boundary_gap
-                end -= self._used[cursor] if switches.cursor_drifts else 0
-                self._used[cursor] += 1
-            elif place is None and switches.unknown_cursor == "refused":
-                return _error(400, "Invalid cursor", "invalid_request_error"), 0
+        size = self._size("messages", params)
+        before, skipped = None, 0
+        if cursor := params.get("cursor", ""):
+            before = self._open(cursor)
+            if before and not switches.cursor_ignored:
+                skipped = switches.boundary_gap
+                skipped += cursors.used[cursor] if switches.cursor_drifts else 0
+                cursors.used[cursor] += 1
+            elif not before and self._is_built(cursor) and switches.built_cursor != "refused":
+                size = 0 if switches.built_cursor == "empty" else size
+            elif not before and switches.unknown_cursor == "refused":
+                raise _RefusedError("Invalid cursor")
         try:
             since = self._since(params.get("enqueued_after", ""))
-        except ValueError:
-            return _error(400, "Invalid enqueued_after", "invalid_request_error"), 0
-        page, more = self._page(end, since, params)
-        if switches.limit == "honoured" and params.get("limit", "").isdigit():
-            page = page[: int(params["limit"])]
-        paging: dict[str, Any] = {"more": more or switches.more_without_end}
-        if more and switches.more_as_text:
-            paging["more"] = "true"
-        if more:
-            paging["cursor"] = self._issue(page[-1])
-            if cursor and _nth(self._lists, switches.repeat_cursor_every):
-                paging["cursor"] = cursor
-        elif switches.last_cursor == "null":
-            paging["cursor"] = None
-        elif switches.last_cursor == "repeated" and (cursor or page):
-            paging["cursor"] = cursor or self._issue(page[-1])
+        except ValueError as error:
+            raise _RefusedError("Invalid enqueued_after") from error
+        before = None if switches.cursor_ignored else before
+        found = islice(self._newest_first(before, since, params), skipped, skipped + size + 1)
+        page = list(found) if size else []
+        more, page = len(page) > size, page[:size]
+        last = partial(self._issue, page[-1]) if page else None
+        named = self._name(cursors, cursor, last, more=more)
         if switches.row_order == "oldest_on_page":
             page = page[::-1]
-        body: dict[str, Any] = {"paging": paging, "results": [message.row() for message in page]}
-        if fault == "no_data":
-            del body["results"]
-        if fault == "timed_out":
-            body = {"message": "Endpoint request timed out"}
-        status = 504 if fault == "timed_out" else 200
-        return json_reply(status, body), len(page)
+        rows = [message.row() for message in page]
+        return self._envelope("paging", "results", rows, named, more, "/messages", params), len(
+            rows
+        )
 
-    def _page(
-        self, end: int, since_ms: int, params: Mapping[str, str]
-    ) -> tuple[list[Message], bool]:
-        """Return the page before index `end`, and whether older messages match too."""
-        size = self.switches.page_size
+    def _newest_first(
+        self, before: tuple[int, str] | None, since_ms: int, params: Mapping[str, str]
+    ) -> Iterator[Message]:
+        """Yield the messages before a place that match the filters."""
+        parts = []
+        is_included = self.switches.cursor_row == "inclusive"
+        sources = [self._messages]
+        if params.get("archived") == "true" and self._archived:
+            sources.append(self._archived)
+        for messages in sources:
+            start, end = bisect_left(messages, since_ms, key=_enqueued), len(messages)
+            if before:
+                bisect = bisect_right if is_included else bisect_left
+                end = bisect(messages, before, key=_place)
+            parts.append(_backwards(messages, start, end))
+        found = parts[0] if len(parts) == 1 else merge(*parts, key=_place, reverse=True)
         filters = {name: set(params[name].split(",")) for name in _FILTERS if params.get(name)}
-        start = bisect_left(self._messages, since_ms, key=_enqueued)
-        if not filters:
-            first = max(start, end - size)
-            return self._messages[first:end][::-1], first > start
-        page: list[Message] = []
-        for message in reversed(self._messages[start:end]):
-            row = message.row()
+        for message in found:
+            row = message.row() if filters else {}
             if all(wanted & _texts(row.get(_FILTERS[name])) for name, wanted in filters.items()):
-                if len(page) == size:
-                    return page, True
-                page.append(message)
-        return page, False
+                yield message
 
     def _since(self, text: str) -> int:
         """Parse enqueued_after. The documented example is epoch milliseconds. ISO occurs too."""
-        if not text or self.switches.enqueued_after == "ignored":
+        mode = self.switches.enqueued_after
+        if not text or mode == "ignored":
             return 0
-        if self.switches.enqueued_after == ("iso_only" if text.isdigit() else "ms_only"):
+        if mode == "empty":
+            return 10**15
+        if mode in ("refused", "iso_only" if text.isdigit() else "ms_only"):
             raise ValueError("not in this form")
         return int(text) if text.isdigit() else to_ms(datetime.fromisoformat(text))
 
     def _issue(self, message: Message) -> str:
-        """Return a cursor after the message. The documented example decodes to `<ms>,<id>`."""
-        named = f"{message.enqueued_ms},{message.id}"
-        cursor = base64.b64encode(named.encode()).decode()
-        if self.switches.cursor_form == "opaque":
-            cursor = f"page-{cursor[::-1]}"
-        self._issued[cursor] = self._lists
-        return cursor
+        """Return a cursor after the message."""
+        cursor = row_cursor(self.switches.cursor_form, message.enqueued_ms, message.id)
+        cursors = self._cursors.setdefault("messages", Cursors())
+        return cursors.issue(cursor, (message.enqueued_ms, message.id))
 
     def _open(self, cursor: str) -> tuple[int, str] | None:
-        life = self.switches.cursor_life
-        if cursor not in self._issued or (life and self._lists - self._issued[cursor] > life):
-            return None
-        try:
-            if cursor.startswith("page-"):
-                cursor = cursor.removeprefix("page-")[::-1]
-            enqueued, _, ident = base64.b64decode(cursor, validate=True).decode().partition(",")
-        except (binascii.Error, UnicodeDecodeError):
-            return None
-        return int(enqueued), ident
+        """Return the place that a cursor names, or None."""
+        switches = self.switches
+        place = self._cursors["messages"].place(cursor, switches.cursor_life)
+        if place is None and switches.built_cursor == "honoured" and self._is_built(cursor):
+            place = built_place(cursor)
+        return place
 
-    def _retrieve(self, path: str) -> Reply:
-        match = _MESSAGE_PATH.fullmatch(path)
-        message = self._by_id.get(match[1]) if match else None
+    def _is_built(self, cursor: str) -> bool:
+        """Whether a cursor was never sent, but has the form of those that are."""
+        is_known = self._cursors["messages"].is_expired(cursor)
+        return (
+            self.switches.cursor_form == "row" and not is_known and built_place(cursor) is not None
+        )
+
+    def _below_message(
+        self, endpoint: str, ident: str, params: Mapping[str, str]
+    ) -> tuple[Row, int]:
+        message = self._by_id.get(ident)
         if message is None:
-            return _error(404, "Message not found", "invalid_request_error")
-        row = message.row()
-        return json_reply(200, row | {"providers": _providers(row)})
+            raise _RefusedError("Message not found", 404)
+        if endpoint == "message_info":
+            return self._info(message), 1
+        rows: list[Row] | None
+        if endpoint == "message_history":
+            kind = params.get("type")
+            rows = [event for event in message.history() if not kind or event["type"] == kind]
+        else:
+            rows = message.output()
+        if rows is None and message.number % 2:
+            # Before a message is rendered, there is no output or an empty one.
+            raise _RefusedError("Message not found", 404)
+        return {"results": rows or []}, len(rows or [])
+
+    def _info(self, message: Message) -> Row:
+        return message.info(self._tables.maker.sender(message.number))
+
+    # The other tables.
+
+    def _table(
+        self, name: str, parent: str, path: str, params: Mapping[str, str], rows_key: str
+    ) -> tuple[Row, int]:
+        table, switches, now = TABLES[name], self.switches, self.clock.ms()
+        try:
+            entries = self._tables.entries(name, parent, now_ms=now)
+        except NoParentError as error:
+            # An unknown audience is documented as a bad request, an unknown schedule as empty.
+            if name != "digest_instances":
+                raise _RefusedError(
+                    "Not found", 400 if name == "audience_members" else 404
+                ) from error
+            entries = []
+        if table.family == "none":
+            rows = [self._tables.sent(name, entry.row, switches, now) for entry in entries]
+            return self._envelope("none", rows_key, rows, {}, False, path, params), len(rows)
+        size = self._size(name, params)
+        low, high, matches = self._filter(name, entries, params)
+        # A cursor of one version is unknown in the list of the other.
+        scope = f"{path}?version={params.get('version', '')}"
+        cursors = self._cursors.setdefault(scope, Cursors())
+        cursors.lists += 1
+        if cursor := params.get("cursor", ""):
+            place = cursors.place(cursor, switches.cursor_life)
+            if place is None and switches.unknown_cursor == "refused":
+                raise _RefusedError("Invalid cursor")
+            if place is not None and not switches.cursor_ignored:
+                bisect = bisect_left if switches.cursor_row == "inclusive" else bisect_right
+                first = bisect(entries, place, key=attrgetter("place")) + switches.boundary_gap
+                first += cursors.used[cursor] if switches.cursor_drifts else 0
+                cursors.used[cursor] += 1
+                low = max(low, first)
+        found = (entries[index] for index in range(low, high) if matches(entries[index].row))
+        page = list(islice(found, size + 1))
+        more, page = len(page) > size, page[:size]
+        last = None
+        if page:
+            text = _table_cursor(table.family, scope, page[-1])
+            last = partial(cursors.issue, text, page[-1].place)
+        named = self._name(cursors, cursor, last, more=more)
+        if switches.row_order == "oldest_on_page":
+            page = page[::-1]
+        rows = [self._tables.sent(name, entry.row, switches, now) for entry in page]
+        return self._envelope(table.family, rows_key, rows, named, more, path, params), len(rows)
+
+    def _filter(
+        self, name: str, entries: list[Entry], params: Mapping[str, str]
+    ) -> tuple[int, int, Callable[[Row], bool]]:
+        """Return the first and the last index, and the filter of the rows between."""
+        low, high, place = 0, len(entries), attrgetter("place")
+        wanted: dict[str, set[str]] = {}
+        if name in ("journeys", "automations"):
+            version = params.get("version", "published")
+            if version not in ("published", "draft"):
+                raise _RefusedError("Invalid version")
+            wanted["version"] = {version}
+        elif name in ("journey_runs", "automation_runs"):
+            bounds = self._bounds(params, ("start_date", "end_date"), self.switches.runs_filter)
+            if bounds:
+                # Runs without a time are last, and match no filter.
+                low = bisect_left(entries, (-bounds.get("end_date", 10**15),), key=place)
+                high = bisect_right(entries, (-bounds.get("start_date", 0), 10**18), key=place)
+            wanted = {
+                c: set(params[c].split(",")) for c in ("status", "template_id") if params.get(c)
+            }
+        elif name == "preference_logs":
+            bounds = self._bounds(params, ("since",), self.switches.since)
+            high = bisect_right(entries, (-bounds.get("since", 0), 10**18), key=place)
+            if "tenant_id" in params and "user_id" not in params:
+                raise _RefusedError("tenant_id needs user_id")
+            wanted = {c: {params[c]} for c in ("user_id", "tenant_id") if c in params}
+        return (
+            low,
+            high,
+            lambda row: all(str(row.get(column)) in values for column, values in wanted.items()),
+        )
+
+    @staticmethod
+    def _bounds(params: Mapping[str, str], names: tuple[str, ...], mode: str) -> dict[str, int]:
+        """Return the times of these parameters in epoch milliseconds."""
+        bounds = {}
+        for name in names:
+            text = params.get(name, "")
+            if not text or mode == "ignored":
+                continue
+            if mode == "refused" or not _ISO.fullmatch(text):
+                raise _RefusedError(f"Invalid {name}")
+            try:
+                bounds[name] = to_ms(datetime.fromisoformat(text))
+            except ValueError as error:
+                raise _RefusedError(f"Invalid {name}") from error
+        return bounds
+
+    # All lists.
+
+    def _size(self, name: str, params: Mapping[str, str]) -> int:
+        """Return how many rows a page has. Raises _RefusedError for a bad `limit`."""
+        limit, switches = TABLES[name].limit if name in TABLES else None, self.switches
+        text = params.get("limit")
+        number = int(text) if text and re.fullmatch(r"-?\d{1,9}", text) else None
+        if limit is None:
+            if text is None or switches.limit == "ignored":
+                return switches.page_size
+            if switches.limit == "refused":
+                raise _RefusedError("Unknown parameter limit")
+            return max(1, min(number, switches.limit_max)) if number else switches.page_size
+        if text is None:
+            return limit.default
+        if number is None or not (limit.is_clamped or 1 <= number <= limit.most):
+            raise _RefusedError("Invalid limit")
+        return max(1, min(number, limit.most))
+
+    def _name(
+        self, cursors: Cursors, asked: str, issue: Callable[[], str] | None, *, more: bool
+    ) -> Named:
+        """Return how a page names the next one. `issue` makes a cursor after its last row."""
+        switches = self.switches
+        if more and issue:
+            cursor = issue()
+            repeats = asked and _nth(cursors.lists, switches.repeat_cursor_every)
+            return {"cursor": asked if repeats else cursor}
+        if switches.last_cursor == "null":
+            return {"cursor": None}
+        if switches.last_cursor == "repeated" and (asked or issue):
+            return {"cursor": asked or (issue() if issue else None)}
+        return {}
+
+    def _envelope(
+        self,
+        family: Family,
+        rows_key: str,
+        rows: list[Row],
+        named: Named,
+        more: bool,
+        path: str,
+        params: Mapping[str, str],
+    ) -> Row:
+        return envelope(
+            family, rows_key, rows, named,
+            more=more, path=path, params=params, switches=self.switches,
+        )  # fmt: skip
 
 
 _place = attrgetter("enqueued_ms", "id")
@@ -312,6 +566,28 @@ _FILTERS = {
     "tags": "tags",
     "traceId": "trace_id",
 }
+# A date, which is midnight in UTC, or a time. Epoch milliseconds are none.
+_ISO = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?)?")
+_BAD_KEY = "Invalid or missing authentication credentials"
+_ERROR_TYPES = {
+    401: "authentication_error",
+    402: "payment_required",
+    403: "authorization_error",
+    429: "rate_limit_error",
+}
+
+
+def _backwards(messages: list[Message], start: int, end: int) -> Iterator[Message]:
+    """Yield the messages from `start` to before `end`, the last one first, without a copy."""
+    for index in range(end - 1, start - 1, -1):
+        yield messages[index]
+
+
+def _take(messages: list[Message], message: Message) -> None:
+    """Remove a message from a sorted list, if it is in it."""
+    index = bisect_left(messages, _place(message), key=_place)
+    if messages[index : index + 1] == [message]:
+        del messages[index]
 
 
 def _texts(value: Any) -> set[str]:
@@ -322,96 +598,22 @@ def _nth(number: int, every: int) -> bool:
     return every > 0 and number % every == 0
 
 
-# The endpoints for which faults can be set.
-ENDPOINTS = ("messages", "message")
+def _route(method: str, path: str) -> tuple[str, str]:
+    """Return the endpoint of a path and the id in it."""
+    if method == "GET":
+        for name, pattern in _ROUTES.items():
+            if match := pattern.fullmatch(path):
+                return name, unquote(match[1]) if match.groups() else ""
+    return "other", ""
 
 
-def _endpoint(method: str, path: str) -> str:
-    if method == "GET" and path == "/messages":
-        return "messages"
-    return "message" if method == "GET" and _MESSAGE_PATH.fullmatch(path) else "other"
+def _table_cursor(family: Family, scope: str, entry: Entry) -> str:
+    """Return a cursor after a row. One example of the docs decodes to `{"id": ...}`."""
+    if family == "cursor":
+        return base64.b64encode(orjson.dumps({"id": entry.row["id"]})).decode()
+    return base64.b64encode(f"{scope}#{entry.place}".encode()).decode()
 
 
-def _error(status: int, message: str, kind: str) -> Reply:
+def _error(status: int, message: str) -> Reply:
+    kind = _ERROR_TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
     return json_reply(status, {"message": message, "type": kind})
-
-
-# Each status occurs as often as in a healthy list of messages.
-_STATUSES = (
-    *("DELIVERED",) * 6, *("OPENED",) * 4, *("SENT",) * 3, *("CLICKED",) * 2, "ENQUEUED",
-    "UNDELIVERABLE", "UNROUTABLE", "UNMAPPED", "FILTERED", "CANCELED", "DELAYED", "DIGESTED",
-    "ROUTED", "SIMULATED", "THROTTLED",
-)  # fmt: skip
-# Status -> the times that the row of a message has.
-_STAMPS = {
-    "SENT": ("sent",),
-    "DELIVERED": ("sent", "delivered"),
-    "OPENED": ("sent", "delivered", "opened"),
-    "CLICKED": ("sent", "delivered", "opened", "clicked"),
-}
-_LAG_MS = {"sent": 900, "delivered": 4_200, "opened": 5_400_000, "clicked": 5_460_000}
-_FAILURES = {
-    "UNDELIVERABLE": ("BOUNCED", "550 5.1.1 The email account does not exist"),
-    "UNROUTABLE": ("NO_CHANNELS", None),
-    "UNMAPPED": ("UNPUBLISHED", None),
-    "FILTERED": ("UNSUBSCRIBED", "Notification opted out by user"),
-}
-
-
-def _row(message: Message) -> dict[str, Any]:
-    n = message.number
-    mixed = (n * 2654435761) & 0xFFFFFFFF
-    status = _STATUSES[mixed % len(_STATUSES)]
-    user = f"user-{mixed % 5000}"
-    row: dict[str, Any] = {
-        "enqueued": message.enqueued_ms,
-        "id": message.id,
-        "recipient": user,
-        "recipientId": user,
-        "status": status,
-    }
-    if n % 7:
-        row |= {"event": "order-shipped", "notification": "3SXDTQ2F0P4K8EKH18WMGQCV7G1N"}
-    else:
-        # A message with inline content has no template and no event. Its recipient is an address.
-        row["recipient"] = f"{user}@example.com"
-    for stamp in _STAMPS.get(status, ()):
-        row[stamp] = message.enqueued_ms + _LAG_MS[stamp] + mixed % 700
-    if n % 11 == 5:
-        row.pop("delivered", None)
-    if status in _FAILURES:
-        row["reason"], row["error"] = _FAILURES[status]
-    elif n % 5 == 0:
-        row |= {"error": None, "reason": None}
-    if n % 3 == 0:
-        row["tags"] = ["orders", f"shop-{mixed % 4}"]
-    if n % 4 == 0:
-        row["trace_id"] = f"1-{message.id[2:10]}-{mixed:024x}"
-    if n % 9 == 0:
-        row["utm"] = {"source": "courier", "medium": "email", "campaign": "spring"}
-    if n % 13 == 0:
-        row |= {"listId": "beta.testers", "listMessageId": f"1-{message.id[2:10]}-{n:024x}"}
-    return row
-
-
-def _providers(row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return what only the single-message endpoint shows. It is empty before the first try."""
-    status = row["status"]
-    if status == "FILTERED":
-        return [{"error": row["error"], "status": "UNDELIVERABLE"}]
-    if status not in _STAMPS and status != "UNDELIVERABLE":
-        return []
-    provider: dict[str, Any] = {
-        "channel": {"name": "Email", "template": "b4a7c1de"},
-        "provider": "sendgrid",
-        "reference": {"x-message-id": row["id"][11:]},
-        "status": status,
-    }
-    if "notification" not in row:
-        provider["channel"] = {"key": "sendgrid"}
-    provider |= {stamp: row[stamp] for stamp in _STAMPS.get(status, ()) if stamp in row}
-    if status == "UNDELIVERABLE":
-        provider["error"] = row["error"]
-    elif status != "OPENED":
-        provider["providerResponse"] = {"status": 202, "statusText": "Accepted", "data": {}}
-    return [provider]

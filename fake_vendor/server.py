@@ -27,7 +27,7 @@ _RST_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class FakeVendor:
-    """Both vendors: Kustomer at /v1/, Courier at /messages, and the control endpoints /_control/.
+    """Both vendors: Kustomer at /v1/, the control endpoints at /_control/, Courier elsewhere.
 
     `handle` needs no socket. As a context manager, it listens on 127.0.0.1 and has a `url`.
     """

@@ -121,8 +121,8 @@ class RateLimiter:
         kind = self._buckets.setdefault(bucket, _Bucket())
         kind.under_way.pop(request, None)
         kind.answered.append(now)
-        limit = _count(headers, "x-ratelimit-limit")
-        remaining = _count(headers, "x-ratelimit-remaining")
+        limit = _count(headers, "ratelimit-limit")
+        remaining = _count(headers, "ratelimit-remaining")
         is_refused = status == 429  # noqa: PLR2004 - the status is its own name
         if limit is not None or remaining is not None or is_refused:
             self._enforced = True
@@ -168,10 +168,13 @@ class RateLimiter:
 
 
 def _count(headers: Mapping[str, str], name: str) -> int | None:
-    try:
-        return int(float(headers[name]))
-    except (KeyError, ValueError, OverflowError):
-        return None
+    """Read a header: Kustomer's with the prefix `x-`, Courier's limited endpoints' without."""
+    for spelling in (f"x-{name}", name):
+        try:
+            return int(float(headers[spelling]))
+        except (KeyError, ValueError, OverflowError):
+            continue
+    return None
 
 
 class RateBudget:
@@ -181,8 +184,9 @@ class RateBudget:
         """`documented` maps a bucket to its documented limit in requests a minute."""
         self._limiter = RateLimiter(documented, share=share)
         self._changed = threading.Condition()
-        # The seconds that all threads together have waited here.
+        # The seconds that all threads together have waited here, and how many answers were 429.
         self.waited = 0.0
+        self.refusals = 0
 
     def for_bucket(self, bucket: str, on_long_wait: Callable[[float], None]) -> APIBudget:
         """Return the budget for a CDK session. `on_long_wait` gets the seconds of a long wait."""
@@ -204,6 +208,7 @@ class RateBudget:
     def settle(self, bucket: str, request: object, status: int, headers: Mapping[str, str]) -> None:
         """Note an answer. It may let other requests go."""
         with self._changed:
+            self.refusals += status == 429  # noqa: PLR2004 - the status is its own name
             self._limiter.answered(bucket, id(request), status, headers, time.monotonic())
             self._changed.notify_all()
 

@@ -184,4 +184,22 @@ class VendorStream(BackoffMixin, HttpStream, ABC):
         raise system_error(_NO_PAGE_LOOP)
 
 
+class FullRefreshMixin(ABC):
+    """Reads a stream that no later sync can continue: each one reads and emits every row.
+
+    This class must stand left of `VendorStream` among the bases.
+    """
+
+    is_resumable = False
+
+    def read_batches(self, sync_mode: SyncMode) -> Iterator[RowBatch]:
+        """Yield every row once, then the CDK's state for streams that cannot be resumed."""
+        yield RowBatch(self._rows())
+        yield RowBatch((), dict(cdk.NO_CURSOR_STATE))
+
+    @abstractmethod
+    def _rows(self) -> Iterator[Row]:
+        """Yield every row once."""
+
+
 _NO_PAGE_LOOP = "The page loop of the CDK was started. Expected reads by the client of the vendor."

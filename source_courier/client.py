@@ -5,7 +5,7 @@ docs/vendors/courier.md lists the facts that this file relies on, with their evi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,25 +23,33 @@ from http_source.body import (
 )
 from http_source.client import VendorClient
 from http_source.columns import Row
-from http_source.context import SyncContext
 from http_source.errors import config_error, system_error
 from http_source.retry import BackoffMixin, RefusedError
-from source_courier.config import CourierConfig
+from source_courier.context import CourierContext
 from source_courier.paging import Paging
 
 # Statuses that may mean a bad cursor: it is expired, broken or belongs to another key. Courier does
 # not document which status it sends then. So the set contains every status that can be about the
 # request, and also 403, because the key can read the first page.
 CURSOR_REFUSALS = frozenset({400, 403, 404, 406, 409, 410, 412, 413, 414, 416, 422})
+# Statuses with which Courier may refuse a parameter.
+PARAMETER_REFUSALS = frozenset({400, 422})
+# The stream that `check` reads. A key that cannot read it is not a key of Courier.
+KEY_STREAM = "messages"
 
 
 @dataclass(frozen=True)
 class Envelope:
-    """The shape of a list's pages: the key of the rows, the key of a row's id, and the paging."""
+    """The shape of a list's pages: where the rows are, what identifies them, and the paging.
 
-    rows_key: str
-    id_key: str
+    `rows_keys` are the names under which the rows may be. `id_keys` are the columns that must
+    identify a row. With `may_be_null`, null in place of the rows means no rows.
+    """
+
+    rows_keys: tuple[str, ...]
+    id_keys: tuple[str, ...]
     paging: type[Paging]
+    may_be_null: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,30 +72,70 @@ class CursorRefusedError(Exception):
 
 
 class CourierClient(VendorClient):
-    """Fetches pages of Courier's lists."""
+    """Fetches pages of Courier's lists, and single objects."""
 
-    def __init__(self, stream: BackoffMixin, context: SyncContext[CourierConfig]) -> None:
+    def __init__(self, stream: BackoffMixin, context: CourierContext) -> None:
         config = context.config
         super().__init__(stream, context, config.host, config.api_key)
         self._name = stream.name
+        self._takes_limit = context.takes_limit
+        self._clock = context.clock
 
-    def get_page(self, endpoint: str, envelope: Envelope, cursor: str | None) -> Page:
+    def get_page(
+        self,
+        endpoint: str,
+        envelope: Envelope,
+        cursor: str | None,
+        params: Mapping[str, str] | None = None,
+        *,
+        limit: int | None = None,
+        limit_key: str | None = None,
+    ) -> Page:
         """Fetch a page of `GET /<endpoint>`. Without a cursor it is the first page.
 
-        Raises CursorRefusedError for a refused cursor, or else an AirbyteTracedException.
+        `limit` asks for so many rows. Few endpoints document it. If an endpoint refuses it, that
+        endpoint is asked without it from then on; `limit_key` names the endpoints of one kind.
+
+        Raises CursorRefusedError for a refused cursor, RefusedError for another refusal that the
+        caller may understand, or else an AirbyteTracedException.
         """
+        sent = dict(params or {})
+        if cursor is not None:
+            sent["cursor"] = cursor
+        key = limit_key or endpoint
         try:
-            return self.fetch(
-                "GET",
-                endpoint,
-                partial(validate_page, envelope),
-                params=None if cursor is None else {"cursor": cursor},
-            )
+            if limit is None or self._takes_limit.get(key) is False:
+                return self._fetch_page(endpoint, envelope, sent)
+            try:
+                page = self._fetch_page(endpoint, envelope, {**sent, "limit": str(limit)})
+            except RefusedError as refused:
+                if refused.status not in PARAMETER_REFUSALS or self._takes_limit.get(key):
+                    raise
+                page = self._fetch_page(endpoint, envelope, sent)
+                self._takes_limit[key] = False
+            else:
+                self._takes_limit[key] = True
+            return page
         except RefusedError as refused:
-            is_of_cursor = cursor is not None and refused.status in CURSOR_REFUSALS
-            if is_of_cursor:
+            if cursor is not None and refused.status in CURSOR_REFUSALS:
                 raise CursorRefusedError(endpoint, refused.status, refused.text) from None
-            raise self.explain_error(refused) from None
+            raise
+
+    def _fetch_page(self, endpoint: str, envelope: Envelope, params: Mapping[str, str]) -> Page:
+        return self.fetch(
+            "GET", endpoint, partial(validate_page, envelope), params=dict(params) or None
+        )
+
+    def get_object(self, endpoint: str, having: Mapping[str, str]) -> Row:
+        """Fetch the object of `GET /<endpoint>`. It must have the values of `having`.
+
+        Raises RefusedError, or an AirbyteTracedException.
+        """
+        return self.fetch("GET", endpoint, partial(_validate_object, having))
+
+    def observe(self, headers: Mapping[str, str]) -> None:
+        """Compare Courier's clock with ours."""
+        self._clock.observe(headers)
 
     def explain_error(self, refused: RefusedError) -> AirbyteTracedException:
         """Return the error that explains a refusal of Courier to the user."""
@@ -96,6 +144,12 @@ class CourierClient(VendorClient):
             return config_error(
                 f"Courier's plan does not include {self._name} (HTTP 402: {text}). Change the plan "
                 "with Courier, or remove the stream from the sync."
+            )
+        if status == requests.codes.forbidden and self._name != KEY_STREAM:
+            return config_error(
+                f"Courier refused to show {self._name} (HTTP 403: {text}). If the check of the "
+                "connection succeeds, the plan of the workspace does not include it: change the "
+                "plan with Courier, or remove the stream from the sync."
             )
         if status in (requests.codes.unauthorized, requests.codes.forbidden):
             return config_error(
@@ -111,14 +165,33 @@ def validate_page(envelope: Envelope, content: bytes) -> Page:
     A body without rows or without paging is broken. It is not an empty page.
     """
     body: Any = parse_body(content)
-    key = envelope.rows_key
-    if not isinstance(body, dict) or not isinstance(body.get(key), list):
-        msg = f"expected a list under '{key}'"
+    found = [key for key in envelope.rows_keys if isinstance(body, dict) and key in body]
+    rows: Any = body[found[0]] if found else None
+    if found and rows is None and envelope.may_be_null:
+        rows = []
+    if not isinstance(rows, list):
+        names = " or ".join(f"'{key}'" for key in envelope.rows_keys)
+        msg = f"expected a list under {names}"
         raise BrokenBodyError(msg)
-    rows: list[Row] = body[key]
-    if not all(isinstance(row, dict) and is_id(row.get(envelope.id_key)) for row in rows):
-        msg = f"expected rows with an '{envelope.id_key}' under '{key}'"
+    if not all(isinstance(row, dict) for row in rows):
+        msg = f"expected objects under '{found[0]}'"
         raise BrokenBodyError(msg)
+    for key in envelope.id_keys:
+        if not all(is_id(row.get(key)) for row in rows):
+            msg = f"expected rows with an '{key}' under '{found[0]}'"
+            raise BrokenBodyError(msg)
     if is_deeper_than(MAX_LEVELS, body):
         raise BrokenBodyError(TOO_DEEP)
     return Page(rows, envelope.paging.next_cursor(body))
+
+
+def _validate_object(having: Mapping[str, str], content: bytes) -> Row:
+    body: Any = parse_body(content)
+    for key, value in having.items():
+        if not isinstance(body, dict) or body.get(key) != value:
+            msg = f"expected an object whose '{key}' is the one in the request"
+            raise BrokenBodyError(msg)
+    if is_deeper_than(MAX_LEVELS, body):
+        raise BrokenBodyError(TOO_DEEP)
+    row: Row = body
+    return row

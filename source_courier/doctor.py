@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
-from http_source.context import SyncContext
 from http_source.doctor import (
     Answer,
     AskingMixin,
@@ -28,6 +27,7 @@ from http_source.doctor import (
 from http_source.retry import CHECK_PATIENCE, RefusedError
 from source_courier.client import CURSOR_REFUSALS, CourierClient
 from source_courier.config import CourierConfig
+from source_courier.context import CourierContext
 from source_courier.streams import Messages
 
 _PAGE_SIZE = 10
@@ -108,7 +108,7 @@ class Doctor(DoctorVerb):
 
     def examine(self, config: Mapping[str, Any]) -> tuple[Sequence[Check], int]:
         """See `DoctorVerb`."""
-        context = SyncContext(CourierConfig.from_mapping(config), patience=CHECK_PATIENCE)
+        context = CourierContext(CourierConfig.from_mapping(config), patience=CHECK_PATIENCE)
         try:
             client = _Client(Messages(context), context)
             return list(_Examination(client).checks()), client.asked

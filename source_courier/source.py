@@ -7,15 +7,12 @@ from typing import Any
 
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
-from http_source.context import SyncContext
 from http_source.retry import Patience
 from http_source.source import HttpSource
 from http_source.verbs import Verb
 from source_courier.config import CourierConfig
-from source_courier.lists import CourierListStream
-from source_courier.streams import Messages
-
-STREAMS: tuple[type[CourierListStream], ...] = (Messages,)
+from source_courier.context import CourierContext
+from source_courier.streams import STREAMS, Messages
 
 
 class SourceCourier(HttpSource):
@@ -27,9 +24,9 @@ class SourceCourier(HttpSource):
 
     def sync_context(
         self, config: Mapping[str, Any], patience: Patience | None = None
-    ) -> SyncContext[CourierConfig]:
+    ) -> CourierContext:
         """What the streams of one sync share. Raises a config error."""
-        return SyncContext(CourierConfig.from_mapping(config), patience=patience)
+        return CourierContext(CourierConfig.from_mapping(config), patience=patience)
 
     def verbs(self) -> Sequence[Verb]:
         """The verbs of this source beside those of Airbyte."""
@@ -38,7 +35,7 @@ class SourceCourier(HttpSource):
 
         return (Doctor(self),)
 
-    def probe(self, context: SyncContext[CourierConfig]) -> None:
+    def probe(self, context: CourierContext) -> None:
         """Fetch one page of messages. An API key has no cheaper call."""
         Messages(context).probe()
 

@@ -20,6 +20,7 @@ from itertools import pairwise
 from typing import Any, Literal, TextIO
 
 from http_source.errors import config_error
+from http_source.instants import EpochMs, format_instant
 from http_source.verbs import Verb
 from source_kustomer.client import UnsupportedAttributeError
 from source_kustomer.config import KustomerConfig
@@ -27,7 +28,7 @@ from source_kustomer.context import DOCUMENTED_LIMITS, SEARCHES, KustomerContext
 from source_kustomer.paging import PAGE_SIZE
 from source_kustomer.search import SearchStream
 from source_kustomer.stream import KustomerStream
-from source_kustomer.timeline import INDEX_LAG, EpochMs, format_instant
+from source_kustomer.timeline import INDEX_LAG
 
 # A count of exactly this many rows may be a higher one that was cut off: see section 5 of
 # docs/vendors/kustomer.md.

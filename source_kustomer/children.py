@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
-from itertools import islice
 from typing import ClassVar
 
 import requests
@@ -16,6 +13,7 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from http_source.columns import Row
 from http_source.errors import config_error, system_error
+from http_source.in_order import in_order
 from http_source.stream import RowBatch
 from source_kustomer.client import ListRefusedError, Resource
 from source_kustomer.context import KustomerContext
@@ -82,23 +80,12 @@ class ChildStream(KustomerStream, ABC):
         yield RowBatch((), read.end.as_state())
 
     def _rows(self, parents: Sequence[Resource], gone: _Gone) -> Iterator[Row]:
-        waiting = iter(parents)
-        under_way: deque[tuple[Resource, Future[list[Resource]]]] = deque()
-        try:
-            while True:
-                under_way.extend(
-                    (parent, self._pool.submit(self._fetch_children, parent, gone))
-                    for parent in islice(waiting, _LISTS_AHEAD - len(under_way))
-                )
-                if not under_way:
-                    return
-                parent, children = under_way.popleft()
-                for child in children.result():
-                    yield self._child_row(parent, child)
-                del children
-        finally:
-            for _, future in under_way:
-                future.cancel()
+        def fetch(parent: Resource) -> list[Resource]:
+            return self._fetch_children(parent, gone)
+
+        for parent, children in in_order(self._pool, parents, fetch, _LISTS_AHEAD):
+            for child in children:
+                yield self._child_row(parent, child)
 
     def _fetch_children(self, parent: Resource, gone: _Gone) -> list[Resource]:
         endpoint = self.endpoint.format(id=parent["id"])

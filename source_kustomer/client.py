@@ -32,11 +32,11 @@ from http_source.body import (
 )
 from http_source.client import VendorClient
 from http_source.errors import config_error, system_error
+from http_source.instants import EARLIEST, LATEST, EpochMs, format_instant, parse_instant
 from http_source.retry import BackoffMixin, RefusedError, without_queries
 from source_kustomer.context import LISTS, SEARCHES, KustomerContext
 from source_kustomer.paging import PAGE_SIZE, PAGE_WEIGHT, Page, Query, Record
 from source_kustomer.rows import camel_case, klasses_of
-from source_kustomer.timeline import EARLIEST, LATEST, EpochMs, format_instant, parse_instant
 
 Resource = Mapping[str, Any]
 

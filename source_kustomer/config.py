@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from http_source.config import ApiKey, ApiUrl, SourceConfig
-from source_kustomer.timeline import EARLIEST, EpochMs, parse_instant
+from http_source.instants import EARLIEST, EpochMs, parse_instant
 
 # One host per region: https://developer.kustomer.com/api lists the three.
 _HOSTS = {

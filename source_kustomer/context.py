@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from http_source.clock import VendorClock
 from http_source.context import SyncContext
 from http_source.rate_limiter import RateBudget
 from http_source.retry import Patience
-from source_kustomer.clock import VendorClock
 from source_kustomer.config import KustomerConfig
 
 # The two buckets. Kustomer limits each of them on its own.
@@ -24,7 +24,7 @@ class KustomerContext(SyncContext[KustomerConfig]):
     def __init__(self, config: KustomerConfig, *, patience: Patience | None = None) -> None:
         budget = RateBudget(DOCUMENTED_LIMITS, share=config.rate_limit_share / 100)
         super().__init__(config, budget=budget, patience=patience)
-        self.clock = VendorClock()
+        self.clock = VendorClock("Kustomer")
         # The streams that also read a list for other streams, by their names: see lists.py.
         self.shared: dict[str, Any] = {}
         # The streams of one klass each, that are read in this sync.

@@ -22,6 +22,7 @@ from http_source.doctor import (
     form_of,
     require_answer,
 )
+from http_source.instants import EpochMs, format_instant, parse_instant
 from http_source.retry import CHECK_PATIENCE, RefusedError
 from source_kustomer.children import ChildStream
 from source_kustomer.client import KustomerClient, SearchSubject
@@ -35,14 +36,7 @@ from source_kustomer.search import SearchStream
 from source_kustomer.source import STREAMS
 from source_kustomer.stream import KustomerStream
 from source_kustomer.streams import AuditLogs, CustomAttributes, Customers
-from source_kustomer.timeline import (
-    HORIZON,
-    INDEX_LAG,
-    SEAM,
-    EpochMs,
-    format_instant,
-    parse_instant,
-)
+from source_kustomer.timeline import HORIZON, INDEX_LAG, SEAM
 
 _DAY: EpochMs = 24 * 60 * 60 * 1000
 # The contexts whose attributes Kustomer documents, and those of its archive that are looked at.

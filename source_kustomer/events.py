@@ -12,11 +12,11 @@ from airbyte_cdk.models import SyncMode
 
 from http_source.columns import Row
 from http_source.errors import system_error
+from http_source.instants import EpochMs, format_instant
 from http_source.stream import RowBatch
 from source_kustomer.client import Event, EventQuery
 from source_kustomer.state import Bookmark
 from source_kustomer.stream import KustomerStream
-from source_kustomer.timeline import EpochMs, format_instant
 
 _DAY: EpochMs = 24 * 60 * 60 * 1000
 # A window begins with a day. It doubles where it has few events, so that a quiet or empty year

@@ -12,6 +12,7 @@ from typing import IO, Any
 import orjson
 from airbyte_cdk.models import AirbyteCatalog, AirbyteStream, SyncMode
 
+from http_source.instants import EpochMs
 from http_source.stream import RowBatch
 from source_kustomer.client import Resource, SearchSubject, UnsupportedAttributeError
 from source_kustomer.context import KustomerContext
@@ -20,7 +21,6 @@ from source_kustomer.guarded import GuardedSearchStream
 from source_kustomer.rows import klasses_of
 from source_kustomer.state import Bookmark
 from source_kustomer.streams import CustomAttributes, Kobjects
-from source_kustomer.timeline import EpochMs
 
 PREFIX = "kobject_"
 # Records of a batch that is read back from a file, as many as a page of a search has.

@@ -17,6 +17,7 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from http_source.body import PageTooLargeError
 from http_source.columns import Row
 from http_source.errors import system_error, transient_error
+from http_source.instants import LATEST, EpochMs
 from http_source.retry import pause
 from http_source.stream import RowBatch
 from source_kustomer.client import (
@@ -29,7 +30,7 @@ from source_kustomer.client import (
 from source_kustomer.context import KustomerContext
 from source_kustomer.state import Bookmark
 from source_kustomer.stream import PREFETCH_VALID_SECONDS, FullRefreshStream, KustomerStream
-from source_kustomer.timeline import INDEX_LAG, LATEST, EpochMs
+from source_kustomer.timeline import INDEX_LAG
 
 # A list is read again to find rows that moved between pages: at most this often.
 _MAX_ROUNDS = 10

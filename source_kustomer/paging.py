@@ -21,8 +21,8 @@ from math import ceil
 from typing import Any, NamedTuple
 
 from http_source.body import PageTooLargeError
+from http_source.instants import LATEST, EpochMs, format_instant, parse_instant
 from source_kustomer.rows import camel_case
-from source_kustomer.timeline import LATEST, EpochMs, format_instant, parse_instant
 
 # The largest page that search grants (https://developer.kustomer.com/docs/concepts/search).
 PAGE_SIZE = 500

@@ -11,8 +11,9 @@ import heapq
 from collections import deque
 from collections.abc import Iterator
 
+from http_source.instants import EpochMs
 from source_kustomer.paging import Record, RecordBatch, SearchPaginator
-from source_kustomer.timeline import EpochMs, Window
+from source_kustomer.timeline import Window
 
 
 def read_seam(

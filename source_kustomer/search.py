@@ -16,6 +16,7 @@ from airbyte_cdk.models import SyncMode
 
 from http_source.columns import Row
 from http_source.errors import system_error, transient_error
+from http_source.instants import EpochMs, format_instant
 from http_source.stream import RowBatch
 from source_kustomer.client import KustomerClient, SearchSubject
 from source_kustomer.context import KustomerContext
@@ -32,7 +33,7 @@ from source_kustomer.rows import camel_case
 from source_kustomer.seam import read_seam
 from source_kustomer.state import Bookmark
 from source_kustomer.stream import PREFETCH_VALID_SECONDS, KustomerStream
-from source_kustomer.timeline import HORIZON, INDEX_LAG, EpochMs, Window, format_instant, windows
+from source_kustomer.timeline import HORIZON, INDEX_LAG, Window, windows
 
 # The assumed weight of a row before the first one is seen: rows of 1.5 to 2 kB weigh 14 to 18 kB.
 _USUAL_ROW_WEIGHT = 15_000.0

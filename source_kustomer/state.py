@@ -17,8 +17,8 @@ from airbyte_cdk.models import (
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from http_source.errors import config_error
+from http_source.instants import EpochMs, format_instant, parse_instant
 from http_source.source import state_message
-from source_kustomer.timeline import EpochMs, format_instant, parse_instant
 
 # A state may be in the future by this much: the machine that wrote it may have a fast clock.
 _CLOCK_TOLERANCE: EpochMs = 10 * 60 * 1000

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
 from airbyte_cdk.models import SyncMode
 
-from http_source.cdk import NO_CURSOR_STATE
-from http_source.columns import Columns, Row
-from http_source.stream import RowBatch, VendorStream
+from http_source.columns import Columns
+from http_source.instants import EpochMs
+from http_source.stream import FullRefreshMixin, VendorStream
 from source_kustomer.client import KustomerClient
 from source_kustomer.context import KustomerContext
 from source_kustomer.custom_fields import CustomFields
 from source_kustomer.rows import RowMaker
 from source_kustomer.state import bookmark, unfinished_bookmark
-from source_kustomer.timeline import EpochMs
 
 # Prefetched pages are used within this time. A stream should read current records, and its state
 # should end shortly before its read begins.
@@ -86,17 +85,5 @@ class KustomerStream(VendorStream, ABC):
         return self._config.start if saved is None else max(saved.at, self._config.start)
 
 
-class FullRefreshStream(KustomerStream, ABC):
+class FullRefreshStream(FullRefreshMixin, KustomerStream, ABC):
     """Rows without a moment of change. Each sync reads and emits all of them."""
-
-    # A later sync has no position to continue from.
-    is_resumable = False
-
-    def read_batches(self, sync_mode: SyncMode) -> Iterator[RowBatch]:
-        """Yield every row once, then the CDK's state for streams that cannot be resumed."""
-        yield RowBatch(self._rows())
-        yield RowBatch((), dict(NO_CURSOR_STATE))
-
-    @abstractmethod
-    def _rows(self) -> Iterator[Row]:
-        """Yield every row once."""

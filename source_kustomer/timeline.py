@@ -18,13 +18,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 
-# Milliseconds since 1970, UTC: the precision that Kustomer stores. Finer digits are cut off.
-EpochMs = int
+from http_source.instants import EpochMs
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
 _DAY = 24 * 60 * 60 * 1000
 
 # How long after a write a record may be missing from search results. Kustomer states no figure. A
@@ -37,25 +33,6 @@ INDEX_LAG: EpochMs = 2 * 60 * 1000
 # leap days, an archive that is filled late (unverified), and a sync that runs for days.
 HORIZON: EpochMs = 730 * _DAY
 SEAM: EpochMs = 7 * _DAY
-
-
-# The range of moments with a year of four digits, which is the vendor's format.
-EARLIEST: EpochMs = -62_135_596_800_000  # 0001-01-01T00:00:00.000Z
-LATEST: EpochMs = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
-
-
-def parse_instant(text: str) -> EpochMs:
-    """Parse an ISO 8601 date or timestamp. The default zone is UTC. Raises ValueError."""
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return (moment - _EPOCH) // _MILLISECOND
-
-
-def format_instant(instant: EpochMs) -> str:
-    """Format a moment as Kustomer writes and takes it: `2024-01-31T23:59:59.123Z`."""
-    moment = _EPOCH + instant * _MILLISECOND
-    return f"{moment.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,14 @@ def vendor(requests_mock, answer):
     return workspace
 
 
+def config(vendor):
+    """One walk: test_walks.py has several."""
+    return {"api_key": vendor.key, "parallel_walks": 1}
+
+
 def read_messages(vendor, state=None):
     earlier = None if state is None else StateBuilder().with_stream_state("messages", state).build()
-    return read(SourceCourier(), {"api_key": vendor.key}, CATALOG, earlier)
+    return read(SourceCourier(), config(vendor), CATALOG, earlier)
 
 
 def newest_first(vendor):
@@ -60,7 +65,7 @@ def test_every_row_is_read_once_and_as_sent_when_there_are_many_pages(vendor):
     assert status(output) is COMPLETE
     assert len(states(output)) == PAGES
     asked = [entry.criteria for entry in vendor.journal.entries]
-    assert asked == [{}, *states(output)[:-1]]
+    assert asked == [{"limit": "100"} | state for state in ({}, *states(output)[:-1])]
 
 
 @pytest.mark.parametrize("rows", [0, 1, 10, 11, 20])
@@ -216,20 +221,20 @@ def test_all_is_read_from_the_top_when_the_saved_cursor_is_refused(
     vendor, requests_mock, answer, code
 ):
     saved = states(read_messages(vendor))[5]
-    refusals = []
+    began_anew = []
 
     class Refusing:
-        """The vendor, but it refuses the saved cursor once."""
+        """The vendor, but it refuses the saved cursor until the walk begins anew."""
 
         def handle(self, request):
-            if request.params == saved and not refusals:
-                refusals.append(request)
+            began_anew.extend([request] if "cursor" not in request.params else [])
+            if request.params.get("cursor") == saved["cursor"] and not began_anew:
                 return json_reply(code, {"message": "Invalid cursor"})
             return vendor.handle(request)
 
     answer(requests_mock, HOST, Refusing())
     output = read_messages(vendor, saved)
-    assert len(refusals) == 1
+    assert len(began_anew) == 1
     assert ids(output) == newest_first(vendor)
     assert output.is_in_logs(f"HTTP {code}")
 
@@ -246,7 +251,8 @@ def test_the_sync_fails_and_the_next_begins_at_the_top_when_a_cursor_expires_dur
     assert states(died)[-1] == sixth
 
     following = read_messages(vendor, sixth)
-    assert refused.call_count == 3
+    # Once more, because the first refusal may be about the page size.
+    assert refused.call_count == 4
     assert ids(following) == ids(died)
 
 
@@ -332,7 +338,7 @@ def test_the_walk_ends_with_an_error_when_new_cursors_bring_no_new_rows(
     output = read(SourceCourier(), {"api_key": "made-up-key"}, CATALOG)
     assert failure_types(output) == {FailureType.system_error}
     assert status(output) is INCOMPLETE
-    assert "Expected new rows, or more: false" in output.errors[0].trace.error.message
+    assert "Expected new rows, or an envelope that ends" in output.errors[0].trace.error.message
     assert pages.asked <= most
 
 
@@ -359,7 +365,7 @@ def test_a_saved_cursor_that_is_refused_and_met_again_fails_with_a_sentence(
 
     class Refusing:
         def handle(self, request):
-            if request.params == saved:
+            if request.params.get("cursor") == saved["cursor"]:
                 return json_reply(400, {"message": "Invalid cursor"})
             return vendor.handle(request)
 

@@ -133,8 +133,8 @@ def test_every_page_comes_from_the_chosen_host_when_a_region_or_url_is_set(
     output = read(SourceCourier(), {"api_key": "made-up-key", **config}, CATALOG)
     assert [record.record.data["id"] for record in output.records] == ["1-one", "1-two"]
     assert [request.url for request in requests_mock.request_history] == [
-        f"{host}/messages",
-        f"{host}/messages?cursor=next",
+        f"{host}/messages?limit=100",
+        f"{host}/messages?cursor=next&limit=100",
     ]
 
 

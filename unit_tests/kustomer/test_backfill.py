@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from http_source.instants import parse_instant
 from http_source.process import launch
 from http_source.verbs import run_verb
 from source_kustomer import SourceKustomer
 from source_kustomer.backfill import COUNT_CAP, MAX_COUNTS, CountedSearch, borders, survey
 from source_kustomer.config import KustomerConfig
-from source_kustomer.timeline import parse_instant
 
 # `make unit` leaves these out: tries very many cases.
 pytestmark = pytest.mark.slow

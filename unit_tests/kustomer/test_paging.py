@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from http_source.instants import format_instant
 from source_kustomer.paging import Page, Query, Record, SearchPaginator, UnreadableError
-from source_kustomer.timeline import format_instant
 
 START, CUTOFF, NOW = 1_000, 2_000, 2_100
 MAX_ROWS = 40

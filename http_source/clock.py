@@ -1,4 +1,4 @@
-"""The current time, by the earlier of two clocks: this machine's and Kustomer's."""
+"""The current time, by the earlier of two clocks: this machine's and the vendor's."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from http_source.instants import EpochMs, parse_instant
 from http_source.retry_after import http_date
-from source_kustomer.timeline import EpochMs, parse_instant
 
 # Two synchronised clocks never differ by more than this.
 _WRONG_CLOCK: EpochMs = 10 * 60 * 1000
@@ -16,12 +16,14 @@ _SENSELESS_CLOCK: EpochMs = 2 * 24 * 60 * 60 * 1000
 
 
 class VendorClock:
-    """The earlier of our clock and Kustomer's. Kustomer's time is in the `Date` header of answers.
+    """The earlier of our clock and the vendor's, which is in the `Date` header of answers.
 
     With a fast clock, a state would claim that records were read which are not written yet.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, vendor: str) -> None:
+        """`vendor` is the name of the vendor, for the log."""
+        self._vendor = vendor
         self._behind: EpochMs = 0
         self._warned = False
 
@@ -32,7 +34,7 @@ class VendorClock:
             self._behind = max(0, _local() - parse_instant(date.isoformat()))
 
     def is_senseless(self, start: EpochMs) -> bool:
-        """Whether Kustomer's clock is days behind ours, and before the start of the read."""
+        """Whether the vendor's clock is days behind ours, and before the start of the read."""
         return self._behind > _SENSELESS_CLOCK and self.now() < start
 
     def forget(self) -> None:
@@ -44,13 +46,15 @@ class VendorClock:
         return _local() - self._behind
 
     def warn_once(self, logger: logging.Logger) -> None:
-        """Warn if Kustomer's clock is so far behind ours that one of them must be wrong."""
+        """Warn if the vendor's clock is so far behind ours that one of them must be wrong."""
         if self._behind > _WRONG_CLOCK and not self._warned:
             self._warned = True
             logger.warning(
-                "Kustomer's clock is %d minutes behind this machine's. This sync reads only up to "
-                "Kustomer's time.",
+                "%s's clock is %d minutes behind this machine's. This sync reads only up to "
+                "%s's time.",
+                self._vendor,
                 self._behind // 60_000,
+                self._vendor,
             )
 
 

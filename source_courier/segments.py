@@ -1,0 +1,162 @@
+"""The segments of a walk: each follows the vendor's own cursors until it meets the next one. Pure.
+
+A list shows the newest row first. A walk along its cursors is a chain: exact, but one page at a
+time. Several segments share the work:
+
+    newest                                                             oldest
+      |== segment 0 ==>        |== segment 1 ==>        |== segment 2 ==>  |
+                      meets    ^                meets   ^             end, or bound
+
+Segment 0 begins at the first page. Each other segment begins with one built cursor. After its first
+request it follows the cursors that the vendor sends. What a built cursor means is not documented,
+so no row depends on it:
+
+- A segment ends when it meets a row of the next segment that came along a cursor of the vendor:
+  from there on, the next segment is an ordinary chain. Its first page does not count.
+- A segment that passes the next one without meeting it absorbs it: it goes on along its own cursors
+  and leaves out the rows that were already emitted.
+- So segment 0 alone is the complete chain, whatever the others are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+from http_source.columns import Row
+from http_source.instants import EpochMs
+from source_courier.progress_guard import ProgressGuard
+
+# How many rows of a segment are remembered for the segment before it. It meets one of them, even if
+# most of them were archived meanwhile.
+_MOST_MARKS = 1000
+# A state holds so many of them for each segment. One of them should still be listed when a sync is
+# resumed.
+_SAVED_MARKS = 5
+
+# The IDs of rows and their moments; None for a row without a moment.
+Marks = Mapping[str, EpochMs | None]
+
+
+def digest(ident: str) -> bytes:
+    """A short form of an ID, to remember many of them."""
+    return blake2b(ident.encode(), digest_size=16).digest()
+
+
+@dataclass
+class Segment:
+    """A part of a walk. `cursor` is that of its next page; None is the first page of the list."""
+
+    guard: ProgressGuard
+    id_key: str = "id"
+    cursor: str | None = None
+    # The built cursor with which it began; None for the first segment and for a resumed one.
+    built: str | None = None
+    next: Segment | None = None
+    is_done: bool = False
+    is_dropped: bool = False
+    # Its first row's moment, and the moment down to which it was read.
+    start: EpochMs | None = None
+    position: EpochMs | None = None
+    # The rows of its first page if that came by a built cursor, and rows of the pages behind it.
+    lead: dict[str, EpochMs | None] = field(default_factory=dict)
+    marks: dict[str, EpochMs | None] = field(default_factory=dict)
+    # Digests of the rows that it emitted, until the segment before it has met it.
+    emitted: bytearray | None = None
+    # Digests of rows that absorbed segments emitted.
+    _known: set[bytes] = field(default_factory=set)
+    # The IDs of its last page: a cursor may include the row that it names.
+    _last_ids: frozenset[str] = frozenset()
+    # The newest moment of its last page. It must not rise.
+    _newest: EpochMs | None = None
+    is_ordered: bool = True
+    pages: int = 0
+
+    def take(self, rows: Sequence[Row], moments: Sequence[EpochMs | None]) -> list[int]:
+        """Note a page and return the places of the rows to emit, in order.
+
+        Sets `is_done` if the page meets the next segment. `moments` are those of the rows.
+        """
+        known = [moment for moment in moments if moment is not None]
+        if known:
+            newest = max(known)
+            if self._newest is not None and newest > self._newest:
+                self.is_ordered = False
+            self._newest = newest
+            self.start = newest if self.start is None else self.start
+            self.position = min(known)
+        self._absorb_what_this_passes([row[self.id_key] for row in rows], known)
+        places = list(self._places(rows))
+        self._last_ids = frozenset(row[self.id_key] for row in rows)
+        remembered = self.lead if self.built is not None and not self.pages else self.marks
+        if remembered is self.lead or len(self.marks) < _MOST_MARKS:
+            pairs = zip(rows, moments, strict=True)
+            remembered.update((row[self.id_key], moment) for row, moment in pairs)
+        if self.emitted is not None:
+            for place in places:
+                self.emitted += digest(rows[place][self.id_key])
+        self.pages += 1
+        return places
+
+    def _places(self, rows: Sequence[Row]) -> Iterator[int]:
+        following = self.next
+        for place, row in enumerate(rows):
+            ident = row[self.id_key]
+            if ident in self._last_ids:
+                continue
+            if following is not None and ident in following.marks:
+                self.is_done = True
+                following.emitted = None
+                return
+            if following is not None and ident in following.lead:
+                continue
+            if self._known and digest(ident) in self._known:
+                continue
+            yield place
+
+    def _absorb_what_this_passes(self, ids: Sequence[str], moments: Sequence[EpochMs]) -> None:
+        """Absorb following segments that this page shows to be of no use.
+
+        That is a segment without marks whose first page is met, and a segment whose marks are all
+        newer than every row of the page, and not on it.
+        """
+        while self.next is not None:
+            following = self.next
+            is_met = not following.marks.keys().isdisjoint(ids)
+            if is_met:
+                return
+            # Before a segment has marks, nothing says that its cursors lead where it claims.
+            is_reached = not following.marks and not following.lead.keys().isdisjoint(ids)
+            marked = [
+                one for one in (following.marks or following.lead).values() if one is not None
+            ]
+            is_passed = bool(moments) and bool(marked) and max(moments) < min(marked)
+            if not is_reached and not is_passed:
+                return
+            self.absorb()
+
+    def absorb(self) -> None:
+        """Take over the part of the next segment, and leave out what it emitted."""
+        following = self.next
+        if following is None:
+            return
+        self._known |= following.digests()
+        following.is_dropped = True
+        self.next = following.next
+
+    def digests(self) -> set[bytes]:
+        """The digests of all rows that the segment emitted or left out for another one."""
+        emitted = bytes(self.emitted or b"")
+        return {emitted[at : at + 16] for at in range(0, len(emitted), 16)} | self._known
+
+    def restart(self) -> None:
+        """Begin at the first page again, and leave out what was emitted."""
+        self._known = self.digests()
+        self.cursor, self._newest, self._last_ids = None, None, frozenset()
+        self.guard = ProgressGuard(self.guard.endpoint, (self.id_key,))
+
+    def saved_marks(self) -> list[list[str | EpochMs | None]]:
+        """The marks as a state holds them."""
+        step = max(1, len(self.marks) // _SAVED_MARKS)
+        return [list(mark) for mark in list(self.marks.items())[::step][:_SAVED_MARKS]]
