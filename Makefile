@@ -106,16 +106,17 @@ clean: ## remove all that was made here
 	@.audit/bin/python -m pip install -qq pip-audit==$(AUDIT_VERSION)
 	@touch $@
 
-# Airbyte's packages do not support Python 3.13 yet.
-.qa/.ready: Makefile
+# Airbyte's packages do not support Python 3.13 yet. pip alone takes many minutes to resolve them.
+.qa/.ready: Makefile .uv/.ready
 	@python=$$(for one in python3.12 python3.11 '$(PYTHON)'; do "$$one" -c \
-	  'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
-	  2>/dev/null && { echo "$$one"; break; }; done); test -n "$$python" || { \
+	  'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
+	  && { echo "$$one"; break; }; done); test -n "$$python" || { \
 	  echo "Airbyte's QA needs Python 3.11 or 3.12: none was found." >&2; exit 1; }; \
-	  echo "Installing Airbyte's QA into .qa/, a few minutes"; "$$python" -m venv --clear .qa
-	@.qa/bin/python -m pip install -qq airbyte-internal-ops==$(QA_VERSION) || { \
-	  echo "Airbyte's QA cannot run: the package registry does not have airbyte-internal-ops" \
-	  "$(QA_VERSION), or was not reached." >&2; exit 1; }
+	  echo "Installing Airbyte's QA into .qa/, a minute"; \
+	  .uv/bin/uv venv --quiet --clear --python "$$python" .qa
+	@.uv/bin/uv pip install --quiet --python .qa/bin/python airbyte-internal-ops==$(QA_VERSION) || { \
+	  echo "Airbyte's QA cannot run: airbyte-internal-ops $(QA_VERSION) was not installed. Does the" \
+	  "package registry have it, and was it reached?" >&2; exit 1; }
 	@touch $@
 
 .uv/.ready: Makefile

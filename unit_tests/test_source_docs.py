@@ -122,8 +122,10 @@ def cost_of(stream: VendorStream) -> str:
     endpoint = getattr(type(stream), "endpoint", None)
     if endpoint is None:
         return "none"
-    whose = re.findall(r"\{(\w+)\}", endpoint)
-    return "one per page" + (f", for each `{whose[0]}`" if whose else "")
+    if "{" not in endpoint:
+        return "one per page"
+    parent = getattr(type(stream), "parent", None)
+    return f"one per page, for each row of {f'`{parent.name}`' if parent else 'its parent'}"
 
 
 def table_of_streams(source: str) -> str:
