@@ -25,7 +25,11 @@ CONFIGS = {
 
 
 def run(*command: str | Path, **options) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    """Run a program without what the environment says to Python."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    done = subprocess.run(
+        command, env=clean, capture_output=True, text=True, check=False, **options
+    )
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout
 
@@ -53,9 +57,9 @@ def environment(request, dist, tmp_path_factory):
     # Dependencies are named one by one: `--no-deps`, because pip would take the editable one.
     built = sorted(dist.glob(f"*.{request.param}"))
     assert len(built) == len(SOURCES) + 1
-    options = ("--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--ignore-installed")
+    options = ("-qq", "--no-index", "--no-deps", "--no-build-isolation", "--ignore-installed")
     pip = (sys.executable, "-m", "pip", "--python", place / "bin/python")
-    run(*pip, "install", *options, "--no-compile", *built)
+    run(*pip, "install", *options, *built)
     return place
 
 
@@ -68,17 +72,16 @@ def listening():
 @pytest.fixture
 def command(environment, listening, tmp_path):
     """Run the installed command of a source in an empty folder."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 
-    def command(source, verb, **documents):
-        arguments = [verb]
+    def command(source, verb, *rest, **documents):
+        arguments = [verb, *rest]
         if verb != "spec":
             documents["config"] = CONFIGS[source] | {"api_url": listening.url}
         for name, document in documents.items():
             path = tmp_path / f"{name}.json"
             path.write_text(json.dumps(document))
             arguments += [f"--{name}", path]
-        return run(environment / f"bin/source-{source}", *arguments, cwd=tmp_path, env=clean)
+        return run(environment / f"bin/source-{source}", *arguments, cwd=tmp_path)
 
     return command
 
@@ -124,7 +127,8 @@ def test_all_verbs_of_airbyte(command, source):
     assert len({record["record"]["data"]["id"] for record in records}) == ROWS
 
 
+@pytest.mark.parametrize("environment", ["whl"], indirect=True)
 def test_verbs_for_people(command):
-    assert "Window 1: about" in command("kustomer", "windows")
+    assert "Window 1: about" in command("kustomer", "windows", "--windows", "2")
     for source in SOURCES:
         assert "holds" in command(source, "doctor")
