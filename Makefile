@@ -121,11 +121,12 @@ clean: ## remove all that was made here
 	@touch $@
 
 .client/.ready: NEWEST_MINOR := 12
-.client/.ready: requirements/client.txt
+.client/.ready: requirements/client.txt .uv/.ready
 	@$(WITH_PYTHON); echo "Making .client with $$("$$python" --version)"; \
 	  "$$python" -m venv --clear .client
-	@echo "Installing PyAirbyte, Dagster and dlt, several minutes"
-	@.client/bin/python -m pip install -qq --require-hashes --requirement $<
+	@echo "Installing PyAirbyte, Dagster and dlt, a minute or two"
+	@.uv/bin/uv pip install --no-config --quiet --python .client/bin/python \
+	  --require-hashes --requirement $<
 	@touch $@
 
 .uv/.ready: Makefile
