@@ -121,7 +121,7 @@ clean: ## remove all that was made here
 	@touch $@
 
 .client/.ready: NEWEST_MINOR := 12
-.client/.ready: requirements/client.txt .uv/.ready
+.client/.ready: requirements/client.txt | .uv/.ready
 	@$(WITH_PYTHON); echo "Making .client with $$("$$python" --version)"; \
 	  "$$python" -m venv --clear .client
 	@echo "Installing PyAirbyte, Dagster and dlt, a minute or two"

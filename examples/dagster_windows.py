@@ -1,10 +1,11 @@
 """Reads Kustomer by stream and window with Dagster: the recipe of docs/backfill.md.
 
-    CONFIGS=secrets ROWS=rows STREAMS=conversations,messages dagster dev -f examples/dagster_windows.py
+    export CONFIGS=secrets ROWS=rows STREAMS=conversations,messages
+    dagster dev -f examples/dagster_windows.py
 
-- `$CONFIGS/windows/` has one configuration per window, such as `1.json`, with a key of its own and
-  the `start_date` and `end_date` that `source-kustomer windows` proposes. The names sort as the
-  windows follow each other.
+- `$CONFIGS/windows/` has one configuration per window, such as `01.json`, with a key of its own
+  and the `start_date` and `end_date` that `source-kustomer windows` proposes. The names sort as
+  the windows follow each other.
 - `$CONFIGS/kustomer.json` is the configuration of the permanent connection.
 
 For each stream there are two assets. `<stream>_windows` has a partition per window. `<stream>`

@@ -45,7 +45,7 @@ def rows(config: str, stream: dict) -> Iterator[dict]:
 def main(config: str, database: str, *streams: str) -> None:
     """Load the streams, each into a table of its name."""
     pipeline = dlt.pipeline(
-        "kustomer", destination=dlt.destinations.duckdb(database), dataset_name="kustomer"
+        "kustomer", destination=dlt.destinations.duckdb(database), dataset_name="source_kustomer"
     )
     catalog = next(m["catalog"] for m in run("discover", config) if m["type"] == "CATALOG")
     for stream in catalog["streams"]:

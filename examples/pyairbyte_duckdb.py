@@ -16,7 +16,7 @@ from pathlib import Path
 os.environ.setdefault("AIRBYTE_OFFLINE_MODE", "1")
 
 import airbyte as ab
-from airbyte.exceptions import AirbyteError
+from airbyte.exceptions import PyAirbyteError
 
 
 def main(config: str, database: str, pip_url: str, *streams: str) -> int:
@@ -31,8 +31,8 @@ def main(config: str, database: str, pip_url: str, *streams: str) -> int:
     for stream in streams or source.get_available_streams():
         try:
             source.read(cache=cache, streams=[stream])
-        except AirbyteError:
-            failed.append(stream)  # PyAirbyte has printed what the source says
+        except PyAirbyteError:
+            failed.append(stream)  # PyAirbyte has printed the error of the source
     print("Failed:", ", ".join(failed) or "none")
     return len(failed)
 

@@ -2,7 +2,11 @@
 
 import contextlib
 import io
+import json
 import os
+import re
+import subprocess
+import sys
 import tomllib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -135,6 +139,20 @@ def test_installed_from_the_wheels_and_checked(name, request):
     assert source.connector_version == VERSION
     source.check()
     assert source.get_available_streams()
+
+
+def test_the_first_sync_of_the_docs_runs_as_written(vendor, dist, tmp_path):
+    page = (ROOT / "docs/pyairbyte.md").read_text()
+    (program,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets/kustomer.json").write_text(json.dumps(vendor.config("kustomer")))
+    (tmp_path / "dist").symlink_to(dist)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    counts = [int(number) for number in re.findall(r"'n': (\d+)", done.stdout)]
+    assert sum(counts) >= vendor.rows
 
 
 def test_check_fails_with_the_sentence_of_the_source(vendor, dist, install_root):
