@@ -171,6 +171,8 @@ def test_first_read_of_kustomer_has_the_rows_of_the_vendor(kustomer_read, vendor
 
 def test_first_read_of_courier_has_the_rows_of_the_vendor(courier_read, vendor):
     assert courier_read.count("messages") == vendor.courier_rows
+    streams = courier_read.source.get_available_streams()
+    assert [stream for stream in streams if courier_read.count(stream) == 0] == []
 
 
 @pytest.mark.parametrize("name", ["kustomer_read", "courier_read"])
