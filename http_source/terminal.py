@@ -129,7 +129,9 @@ class _Display:
             self._is_over = True
             for name in list(self._streams):
                 self._end_stream(name, "stopped")
-            self._progress.stop()
+            # Where it was not started, it would still end a line.
+            if self._progress.live.is_started:
+                self._progress.stop()
             for text in self._held:
                 self._console.print(text)
             if self._finished:
