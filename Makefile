@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env test coverage unit snapshots soak demo check fix bench lock newest audit image clean
+.PHONY: help env test coverage unit snapshots soak demo check fix bench lock newest audit image try clean
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -22,6 +22,8 @@ AUDIT_VERSION := 2.10.1
 COMPILE := .uv/bin/uv pip compile --no-config --quiet --universal --python-version 3.11 \
   --generate-hashes --no-annotate --no-emit-index-url --custom-compile-command "make lock"
 SOURCE ?= courier kustomer
+# docker or podman; buildah builds too
+ENGINE ?= docker
 
 help: ## list the commands (this)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -44,7 +46,7 @@ snapshots: env ## accept what spec and discover say in addition
 soak: env ## a hundred syncs from vendors that fail, lie and kill (ARGS="--seed 7")
 	@$(RUN) integration_tests.soak $(ARGS)
 
-demo: env ## run both sources against the fake vendor
+demo: env ## run both sources against the fake vendor, and query the rows
 	@$(RUN) integration_tests.demo
 
 check: env ## lint and types; changes nothing
@@ -76,11 +78,16 @@ audit: .audit/.ready ## look the locked packages up among known vulnerabilities 
 	  grep -qE 'ConnectionError|ServiceError|Max retries|[Tt]imed out' .audit/errors || exit 1; \
 	  echo "The database of vulnerabilities was not reached: nothing is known of the packages."; }
 
-image: ## build the Docker images (SOURCE=courier or kustomer for one)
+image: ## build the images (SOURCE=courier or kustomer for one, ENGINE=podman or buildah)
 	@for source in $(SOURCE); do \
 	  echo "Building airbyte/source-$$source:dev"; \
-	  docker build --build-arg SOURCE=$$source --tag airbyte/source-$$source:dev . || exit 1; \
+	  $(ENGINE) build --build-arg SOURCE=$$source --tag airbyte/source-$$source:dev . || exit 1; \
 	done
+
+# As strict as a platform may be: no write to the root, and a user that the image does not know.
+try: env ## run the demo in the images, after make image (Linux; ENGINE=podman)
+	@$(RUN) integration_tests.demo --program "$(ENGINE) run --rm --network host --read-only --tmpfs /tmp \
+	  --user 4321:4321 --cap-drop ALL --volume {place}:{place}:ro airbyte/source-{source}:dev"
 
 clean: ## remove all that was made here
 	rm -rf .venv .uv .audit build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
