@@ -22,7 +22,7 @@ AUDIT_VERSION := 2.10.1
 COMPILE := .uv/bin/uv pip compile --no-config --quiet --universal --python-version 3.11 \
   --generate-hashes --no-annotate --no-emit-index-url --custom-compile-command "make lock"
 SOURCE ?= courier kustomer
-# docker or podman; buildah builds too
+# docker or podman; buildah builds too. BASE is another base image, such as Debian's.
 ENGINE ?= docker
 
 help: ## list the commands (this)
@@ -81,7 +81,8 @@ audit: .audit/.ready ## look the locked packages up among known vulnerabilities 
 image: ## build the images (SOURCE=courier or kustomer for one, ENGINE=podman or buildah)
 	@for source in $(SOURCE); do \
 	  echo "Building airbyte/source-$$source:dev"; \
-	  $(ENGINE) build --build-arg SOURCE=$$source --tag airbyte/source-$$source:dev . || exit 1; \
+	  $(ENGINE) build $(if $(BASE),--build-arg BASE_IMAGE=$(BASE)) \
+	    --build-arg SOURCE=$$source --tag airbyte/source-$$source:dev . || exit 1; \
 	done
 
 # As strict as a platform may be: no write to the root, and a user that the image does not know.
