@@ -58,13 +58,19 @@ fix: env ## let ruff mend and format what it can
 	$(RUN) ruff check --fix
 	$(RUN) ruff format
 
-bench: env ## run the benchmarks
+# Parts of the benchmarks (ARGS) write no results, so they draw nothing.
+bench: env .bench/.ready ## run the benchmarks and draw docs/pictures/ (ARGS="--only 1-s" for a part)
 	$(RUN) benchmarks $(ARGS)
+ifeq ($(ARGS),)
+	$(RUN) benchmarks.completeness
+	.bench/bin/python -m benchmarks.charts
+endif
 
 lock: .uv/.ready ## follow pyproject.toml in requirements/ (ARGS=--upgrade moves all)
 	$(COMPILE) $(ARGS) --output-file requirements/run.txt pyproject.toml
 	$(COMPILE) $(ARGS) --output-file requirements/test.txt --constraint requirements/run.txt \
 	  --group test pyproject.toml
+	$(COMPILE) $(ARGS) --output-file requirements/bench.txt --group pyproject.toml:bench
 
 newest: env ## all tests with the newest packages that pyproject.toml allows (changes .venv/)
 	$(PIP_INSTALL) --upgrade --upgrade-strategy eager --no-build-isolation --editable .
@@ -91,7 +97,7 @@ try: env ## run the demo in the images, after make image (Linux; ENGINE=podman)
 	  --user 4321:4321 --cap-drop ALL --volume {place}:{place}:ro airbyte/source-{source}:dev"
 
 clean: ## remove all that was made here
-	rm -rf .venv .uv .audit build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .bench .uv .audit build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.packages: requirements/test.txt
@@ -103,6 +109,11 @@ clean: ## remove all that was made here
 .venv/.project: .venv/.packages pyproject.toml
 	@echo "Installing the project, editable"
 	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.bench/.ready: requirements/bench.txt
+	@$(WITH_PYTHON); "$$python" -m venv --clear .bench
+	@.bench/bin/python -m pip install -qq --require-hashes --requirement $<
 	@touch $@
 
 .audit/.ready: Makefile

@@ -121,12 +121,14 @@ def test_one_version_everywhere():
         assert metadata["data"]["dockerImageTag"] == version
 
 
-@pytest.mark.parametrize("lock", ["run", "test"])
+@pytest.mark.parametrize("lock", ["run", "test", "bench"])
 def test_locks_satisfy_what_the_project_asks_for(lock):
     text = (ROOT / "requirements" / f"{lock}.txt").read_text()
     locked = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", text, re.MULTILINE))
     asked = PYPROJECT["build-system"]["requires"] + PYPROJECT["project"]["dependencies"]
     if lock == "test":
         asked += PYPROJECT["dependency-groups"]["test"]
+    if lock == "bench":
+        asked = PYPROJECT["dependency-groups"]["bench"]
     for requirement in map(Requirement, asked):
         assert requirement.specifier.contains(locked[requirement.name]), requirement
