@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help env test coverage unit snapshots soak demo check fix bench lock newest audit qa \
-  client examples dist image clean
+  client examples dist image try clean
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -30,6 +30,8 @@ CLIENT := PATH="$(CURDIR)/.client/bin:$$PATH" AIRBYTE_OFFLINE_MODE=1 \
 COMPILE := .uv/bin/uv pip compile --no-config --quiet --universal --python-version 3.11 \
   --generate-hashes --no-annotate --no-emit-index-url --custom-compile-command "make lock"
 SOURCE ?= courier kustomer
+# docker or podman; buildah builds too. BASE is another base image, such as Debian's.
+ENGINE ?= docker
 
 help: ## list the commands (this)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -52,7 +54,7 @@ snapshots: env ## accept what spec and discover say in addition
 soak: env ## a hundred syncs from vendors that fail, lie and kill (ARGS="--seed 7")
 	@$(RUN) integration_tests.soak $(ARGS)
 
-demo: env ## run both sources against the fake vendor
+demo: env ## run both sources against the fake vendor, and query the rows
 	@$(RUN) integration_tests.demo
 
 check: env ## lint and types; changes nothing
@@ -64,14 +66,20 @@ fix: env ## let ruff mend and format what it can
 	$(RUN) ruff check --fix
 	$(RUN) ruff format
 
-bench: env ## run the benchmarks
+# Parts of the benchmarks (ARGS) write no results, so they draw nothing.
+bench: env .bench/.ready ## run the benchmarks and draw docs/pictures/ (ARGS="--only 1-s" for a part)
 	$(RUN) benchmarks $(ARGS)
+ifeq ($(ARGS),)
+	$(RUN) benchmarks.completeness
+	.bench/bin/python -m benchmarks.charts
+endif
 
 lock: .uv/.ready ## follow pyproject.toml in requirements/ (ARGS=--upgrade moves all)
 	$(COMPILE) $(ARGS) --output-file requirements/run.txt pyproject.toml
 	$(COMPILE) $(ARGS) --output-file requirements/test.txt --constraint requirements/run.txt \
 	  --group test pyproject.toml
 	$(COMPILE) $(ARGS) --output-file requirements/client.txt --group client
+	$(COMPILE) $(ARGS) --output-file requirements/bench.txt --group pyproject.toml:bench
 
 newest: env ## all tests with the newest packages that pyproject.toml allows (changes .venv/)
 	$(PIP_INSTALL) --upgrade --upgrade-strategy eager --no-build-isolation --editable .
@@ -98,15 +106,21 @@ dist: env ## build the wheels and sdists of a release into dist/
 	@rm -rf dist
 	@$(RUN) distributions dist
 
-image: ## build the Docker images (SOURCE=courier or kustomer for one)
+image: ## build the images (SOURCE=courier or kustomer for one, ENGINE=podman or buildah)
 	@for source in $(SOURCE); do \
 	  echo "Building airbyte/source-$$source:dev"; \
-	  docker build --build-arg SOURCE=$$source --tag airbyte/source-$$source:dev . || exit 1; \
+	  $(ENGINE) build $(if $(BASE),--build-arg BASE_IMAGE=$(BASE)) \
+	    --build-arg SOURCE=$$source --tag airbyte/source-$$source:dev . || exit 1; \
 	done
 
+# As strict as a platform may be: no write to the root, and a user that the image does not know.
+try: env ## run the demo in the images, after make image (Linux; ENGINE=podman)
+	@$(RUN) integration_tests.demo --program "$(ENGINE) run --rm --network host --read-only --tmpfs /tmp \
+	  --user 4321:4321 --cap-drop ALL --volume {place}:{place}:ro airbyte/source-{source}:dev"
+
 clean: ## remove all that was made here
-	rm -rf .venv .uv .audit .qa .client build dist *.egg-info .hypothesis .mypy_cache .pytest_cache \
-	  .ruff_cache
+	rm -rf .venv .uv .audit .qa .client .bench build dist *.egg-info .hypothesis .mypy_cache \
+	  .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.packages: requirements/test.txt
@@ -118,6 +132,11 @@ clean: ## remove all that was made here
 .venv/.project: .venv/.packages pyproject.toml
 	@echo "Installing the project, editable"
 	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.bench/.ready: requirements/bench.txt
+	@$(WITH_PYTHON); "$$python" -m venv --clear .bench
+	@.bench/bin/python -m pip install -qq --require-hashes --requirement $<
 	@touch $@
 
 .audit/.ready: Makefile
