@@ -377,9 +377,11 @@ class _Examination:
         if not answers or not self._is_sound:
             return whole.unseen("no answer has rows" if self._is_sound else _NOT_SOUND)
         known = {row["id"]: row["enqueued"] for row in self.rows}
-        lost = sum(
-            lacking(known, page.moments, lower=bound, is_last=not page.next) for page in answers
-        )
+        lost = _lost(known, answers, bound)
+        if lost:
+            # A message may be archived in between, so those count that are still listed.
+            still = self._client.messages().moments
+            lost = _lost({ident: known[ident] for ident in still if ident in known}, answers, bound)
         return whole.judged(not lost, f"{lost} rows lacking in {len(answers)} answers")
 
     def _check_archived(self) -> Check:
@@ -435,6 +437,11 @@ class _Examination:
     def _why_one_page(self) -> str:
         problem = next((page.problem for page in self._pages if page.problem), "")
         return problem or f"{len(self.rows)} messages on {len(self._pages)} pages"
+
+
+def _lost(known: Mapping[str, EpochMs], answers: Sequence[MessagePage], bound: EpochMs) -> int:
+    """How many known rows behind a bound the answers lack."""
+    return sum(lacking(known, page.moments, lower=bound, is_last=not page.next) for page in answers)
 
 
 def _all_succeed(jumps: Sequence[Jump], answers: Sequence[MessagePage]) -> bool:

@@ -95,7 +95,8 @@ class Lists:
     def _check_part(self, stream: _Part) -> Check:
         """Rows that are parts of the rows of another list."""
         assumption = Assumption(
-            f"stream {stream.name}", f"{stream.key[-1]} in each part of a row of /{stream.endpoint}"
+            f"stream {stream.name}",
+            f"each with {stream.key[-1]}, in the rows of /{stream.endpoint}",
         )
         page = self.first_page(self._whole(stream))
         if (problem := page.judged_problem(assumption)) is not None:
@@ -106,7 +107,7 @@ class Lists:
             # The text of the error has an ID.
             return assumption.fails("a row holds its parts in another form")
         good = sum(is_id(part.get(stream.key[-1])) for part in parts)
-        return assumption.judged(good == len(parts), f"in {good} of {len(parts)} parts")
+        return assumption.judged(good == len(parts), f"{good} of {len(parts)} with it")
 
     def _check_child(self, stream: _Child) -> Check:
         assumption = _assumption(stream)

@@ -7,6 +7,7 @@ import freezegun
 import pytest
 
 from fake_vendor import Courier
+from fake_vendor.courier import TABLES
 from http_source.process import launch
 from source_courier import SourceCourier
 from source_courier.streams import STREAMS
@@ -255,7 +256,7 @@ def test_a_filter_that_is_refused_is_noticed(vendor, doctor):
     ("preferences", "words"),
     [
         (7, "a row holds its parts in another form"),
-        ({"items": [{"status": "OPTED_IN"}]}, "in 0 of 1 parts"),
+        ({"items": [{"status": "OPTED_IN"}]}, "0 of 1 with it"),
     ],
 )
 def test_a_row_that_holds_other_parts_fails_their_line(vendor, doctor, preferences, words):
@@ -313,6 +314,42 @@ def test_nothing_fails_in_a_small_workspace(requests_mock, answer, doctor, rows)
     assert report.lines("does not hold") == set()
     assert report.verdicts["the cursor is respected *"] == "could not be seen"
     assert report.code == 0
+
+
+def test_nothing_fails_in_a_workspace_without_rows(requests_mock, answer, doctor):
+    empty = Courier(rows=0, tables=dict.fromkeys(TABLES, 0))
+    empty.switch(last_cursor="null")
+    answer(requests_mock, "https://api.courier.com", empty)
+    report = doctor(empty)
+    assert report.lines("does not hold") == set()
+    for stream in (*LISTS, *PARTS):
+        assert report.verdicts[f"stream {stream}"] == "holds"
+    for stream in CHILDREN:
+        assert report.seen[f"stream {stream}"] == f"no row of {PARENTS[stream]} is known"
+    assert report.code == 0
+
+
+def test_a_message_that_is_archived_meanwhile_is_not_taken_for_a_hidden_one(
+    vendor, doctor, monkeypatch
+):
+    handle = vendor.handle
+
+    def archiving(request):
+        if "enqueued_after" in request.params and len(vendor.messages()) == 40:
+            vendor.archive(vendor.messages()[-2].id)
+        return handle(request)
+
+    monkeypatch.setattr(vendor, "handle", archiving)
+    report = doctor(vendor)
+    assert report.verdicts["nothing hidden by enqueued_after *"] == "holds"
+    assert len(vendor.messages()) == 39
+
+
+@pytest.mark.parametrize(("lists_key", "audit_target"), [("items", "object"), ("results", "text")])
+def test_shapes_of_which_the_sources_tell_hold(vendor, doctor, lists_key, audit_target):
+    vendor.switch(lists_key=lists_key, audit_target=audit_target)
+    report = doctor(vendor)
+    assert report.lines("holds") == set(report.verdicts)
 
 
 @pytest.mark.parametrize("status", [401, 403])
