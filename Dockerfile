@@ -1,5 +1,5 @@
 # One file, two images:  docker build --build-arg SOURCE=kustomer -t airbyte/source-kustomer:dev .
-ARG BASE_IMAGE=docker.io/airbyte/python-connector-base:4.1.0
+ARG BASE_IMAGE=docker.io/airbyte/python-connector-base:4.1.0@sha256:1d1aa21d34e851df4e8a87b391c27724c06e2597608e7161f4d167be853bd7b6
 
 FROM ${BASE_IMAGE} AS builder
 USER root

@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env test coverage unit snapshots soak demo check fix bench lock newest audit image clean
+.PHONY: help env test coverage unit snapshots soak demo check fix bench lock newest audit qa image clean
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -19,6 +19,7 @@ PYTEST := $(RUN) pytest -n auto --dist loadgroup
 PIP_INSTALL := $(RUN) pip install -qq
 UV_VERSION := 0.13.9
 AUDIT_VERSION := 2.10.1
+QA_VERSION := 0.132.0
 COMPILE := .uv/bin/uv pip compile --no-config --quiet --universal --python-version 3.11 \
   --generate-hashes --no-annotate --no-emit-index-url --custom-compile-command "make lock"
 SOURCE ?= courier kustomer
@@ -76,6 +77,9 @@ audit: .audit/.ready ## look the locked packages up among known vulnerabilities 
 	  grep -qE 'ConnectionError|ServiceError|Max retries|[Tt]imed out' .audit/errors || exit 1; \
 	  echo "The database of vulnerabilities was not reached: nothing is known of the packages."; }
 
+qa: env .qa/.ready ## Airbyte's own checks of connectors (needs network once, Python 3.11 or 3.12, 1 GB)
+	@$(RUN) integration_tests.qa
+
 image: ## build the Docker images (SOURCE=courier or kustomer for one)
 	@for source in $(SOURCE); do \
 	  echo "Building airbyte/source-$$source:dev"; \
@@ -83,7 +87,7 @@ image: ## build the Docker images (SOURCE=courier or kustomer for one)
 	done
 
 clean: ## remove all that was made here
-	rm -rf .venv .uv .audit build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .uv .audit .qa build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.packages: requirements/test.txt
@@ -100,6 +104,19 @@ clean: ## remove all that was made here
 .audit/.ready: Makefile
 	@$(WITH_PYTHON); "$$python" -m venv --clear .audit
 	@.audit/bin/python -m pip install -qq pip-audit==$(AUDIT_VERSION)
+	@touch $@
+
+# Airbyte's packages do not support Python 3.13 yet. pip alone takes many minutes to resolve them.
+.qa/.ready: Makefile .uv/.ready
+	@python=$$(for one in python3.12 python3.11 '$(PYTHON)'; do "$$one" -c \
+	  'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
+	  && { echo "$$one"; break; }; done); test -n "$$python" || { \
+	  echo "Airbyte's QA needs Python 3.11 or 3.12: none was found." >&2; exit 1; }; \
+	  echo "Installing Airbyte's QA into .qa/, a minute"; \
+	  .uv/bin/uv venv --quiet --clear --python "$$python" .qa
+	@.uv/bin/uv pip install --quiet --python .qa/bin/python airbyte-internal-ops==$(QA_VERSION) || { \
+	  echo "Airbyte's QA cannot run: airbyte-internal-ops $(QA_VERSION) was not installed. Does the" \
+	  "package registry have it, and was it reached?" >&2; exit 1; }
 	@touch $@
 
 .uv/.ready: Makefile

@@ -120,7 +120,8 @@ class VendorClient:
             else budget.for_bucket(bucket, self._announce_wait)
         )
         adapter = DeadlineAdapter(self._context.patience.answer_seconds)
-        for scheme in ("https://", "http://"):
+        # Only a loopback address may use http: see config.py.
+        for scheme in ("https://", "http://"):  # ignore-https-check (Airbyte's QA)
             session.mount(scheme, adapter)
         session.auth = TokenAuthenticator(self._token)
         return session

@@ -76,7 +76,7 @@ def _response_class(seconds: float) -> Any:
 
 
 class DeadlineAdapter(HTTPAdapter):
-    """An adapter for https:// and http://. An answer may take at most `seconds` seconds."""
+    """An adapter for HTTPS and HTTP. An answer may take at most `seconds` seconds."""
 
     def __init__(self, seconds: float) -> None:
         response = staticmethod(_response_class(seconds))

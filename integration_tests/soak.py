@@ -11,9 +11,10 @@ fake destination of destination.py. After every sync, these checks must pass, al
 - If a stream ended as COMPLETE, its state is two minutes before the start of the sync. After a full
   refresh, the copy has every record that existed from the start to the end of the sync.
 
-The checks excuse what the README calls unreadable: deletions that were not requested, and records
-beyond the horizon of a search without an archive. The vendor tells no lies that docs/reading.md
-calls undetectable, such as a short page whose link and count say that it is the last one.
+The checks excuse what docs/sources/ calls unreadable: deletions that were not requested, and
+records beyond the horizon of a search without an archive. The vendor tells no lies that
+docs/reading.md calls undetectable, such as a short page whose link and count say that it is the
+last one.
 """
 
 from __future__ import annotations
@@ -257,7 +258,7 @@ def _plain(value: Any) -> Any:
 
 
 def expected_row(raw: bytes) -> dict[str, Any]:
-    """Return the row of a resource as the README describes it, before it is fitted to columns."""
+    """Return the row of a resource as docs/rows.md describes it, before it is fitted to columns."""
     resource = json.loads(raw)
     row: dict[str, Any] = _plain(resource["attributes"])
 
@@ -1023,7 +1024,7 @@ class KustomerConnection(Connection):
             )
 
     def _excuse(self, name: str, mode: str, begin: _Begin) -> None:
-        """Collect the versions that the sync could not read, as the README says."""
+        """Collect the versions that the sync could not read, as docs/sources/ says."""
         copy = self.destination.copies[name]
         kind = KINDS[name]
         if mode == "full_refresh" and copy.status == "COMPLETE":
@@ -1038,7 +1039,7 @@ class KustomerConnection(Connection):
                 excused[name].add((record.id, record.updated_ms))
 
     def _is_hidden(self, name: str, record: Record) -> bool:
-        """Whether the README says that a version cannot be read."""
+        """Whether docs/sources/ says that a version cannot be read."""
         if KINDS[name] in LIST_KINDS:
             return False
         if record.deleted and not self.config.get("include_deleted"):

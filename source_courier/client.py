@@ -102,24 +102,30 @@ class CourierClient(VendorClient):
         sent = dict(params or {})
         if cursor is not None:
             sent["cursor"] = cursor
-        key = limit_key or endpoint
         try:
-            if limit is None or self._takes_limit.get(key) is False:
+            if limit is None:
                 return self._fetch_page(endpoint, envelope, sent)
-            try:
-                page = self._fetch_page(endpoint, envelope, {**sent, "limit": str(limit)})
-            except RefusedError as refused:
-                if refused.status not in PARAMETER_REFUSALS or self._takes_limit.get(key):
-                    raise
-                page = self._fetch_page(endpoint, envelope, sent)
-                self._takes_limit[key] = False
-            else:
-                self._takes_limit[key] = True
-            return page
+            return self._fetch_limited_page(endpoint, envelope, sent, limit, limit_key or endpoint)
         except RefusedError as refused:
             if cursor is not None and refused.status in CURSOR_REFUSALS:
                 raise CursorRefusedError(endpoint, refused.status, refused.text) from None
             raise
+
+    def _fetch_limited_page(
+        self, endpoint: str, envelope: Envelope, params: Mapping[str, str], limit: int, key: str
+    ) -> Page:
+        if self._takes_limit.get(key) is False:
+            return self._fetch_page(endpoint, envelope, params)
+        try:
+            page = self._fetch_page(endpoint, envelope, {**params, "limit": str(limit)})
+        except RefusedError as refused:
+            if refused.status not in PARAMETER_REFUSALS or self._takes_limit.get(key):
+                raise
+            page = self._fetch_page(endpoint, envelope, params)
+            self._takes_limit[key] = False
+            return page
+        self._takes_limit[key] = True
+        return page
 
     def _fetch_page(self, endpoint: str, envelope: Envelope, params: Mapping[str, str]) -> Page:
         return self.fetch(
@@ -150,6 +156,11 @@ class CourierClient(VendorClient):
                 f"Courier refused to show {self._name} (HTTP 403: {text}). If the check of the "
                 "connection succeeds, the plan of the workspace does not include it: change the "
                 "plan with Courier, or remove the stream from the sync."
+            )
+        if status == requests.codes.not_found and self._name != KEY_STREAM:
+            return config_error(
+                f"Courier does not have {self._name} here (HTTP 404: {text}). Not every region has "
+                "every feature. Remove the stream from the sync."
             )
         if status in (requests.codes.unauthorized, requests.codes.forbidden):
             return config_error(

@@ -71,6 +71,8 @@ class Segment:
     # The newest moment of its last page. It must not rise.
     _newest: EpochMs | None = None
     is_ordered: bool = True
+    # Whether some row was older than one before it: until then, nothing shows the order.
+    is_descending: bool = False
     pages: int = 0
 
     def take(self, rows: Sequence[Row], moments: Sequence[EpochMs | None]) -> list[int]:
@@ -81,8 +83,10 @@ class Segment:
         known = [moment for moment in moments if moment is not None]
         if known:
             newest = max(known)
-            if self._newest is not None and newest > self._newest:
-                self.is_ordered = False
+            if self._newest is not None:
+                self.is_ordered = self.is_ordered and newest <= self._newest
+                self.is_descending = self.is_descending or newest < self._newest
+            self.is_descending = self.is_descending or known[0] > known[-1]
             self._newest = newest
             self.start = newest if self.start is None else self.start
             self.position = min(known)

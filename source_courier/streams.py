@@ -135,6 +135,8 @@ class MessageOutput(_MessagePart):
 
     name = "message_output"
     endpoint = "messages/{id}/output"
+    # A message has no content before it is rendered.
+    may_all_be_missing = True
 
 
 # Templates and content.

@@ -271,7 +271,7 @@ class Walk:
         if segment.is_done:
             return
         is_below = bool(moments) and not self._span.has(max(moments))
-        if is_below and segment.is_ordered:
+        if is_below and segment.is_ordered and segment.is_descending:
             self._finish(segment)
         elif page.next_cursor is not None:
             segment.guard.require_progress(page.rows, page.next_cursor)

@@ -120,7 +120,7 @@ def test_a_row_fits_its_columns_and_keeps_every_value(stream, data):
 
 
 def without_pointers(value):
-    # Links to other resources are left out, as the README says.
+    # Links to other resources are left out, as docs/rows.md says.
     return not isinstance(value, dict) or not {"links", "link"} & value.keys()
 
 

@@ -17,6 +17,9 @@ PAGE = (ROOT / "docs/architecture.md").read_text()
 PACKAGES = ("http_source", "source_courier", "source_kustomer")
 PURE = {
     "http_source/body.py", "http_source/columns.py", "http_source/retry_after.py",
+    "http_source/instants.py", "source_courier/cuts.py", "source_courier/density.py",
+    "source_courier/masking.py", "source_courier/pace.py", "source_courier/progress_guard.py",
+    "source_courier/row_cursor.py", "source_courier/segments.py",
     "source_courier/paging.py", "source_kustomer/custom_fields.py", "source_kustomer/paging.py",
     "source_kustomer/rows.py",
     "source_kustomer/seam.py", "source_kustomer/state.py", "source_kustomer/timeline.py",

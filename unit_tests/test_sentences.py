@@ -341,7 +341,7 @@ def test_no_place_for_temporary_files_is_told_with_the_way_to_make_one(tmp_path)
 def test_a_defect_of_the_connector_is_told_as_one(monkeypatch, requests_mock, answer):
     vendor = Courier(rows=5)
     answer(requests_mock, "https://api.courier.com", vendor)
-    monkeypatch.setattr("source_courier.lists.CourierListStream._fetch_page", lambda *_: 1 / 0)
+    monkeypatch.setattr("source_courier.walk.Walk.rows", lambda *_: 1 / 0)
     catalog = CatalogBuilder().with_stream("messages", SyncMode.full_refresh).build()
     output = read(SourceCourier(), {"api_key": vendor.key}, catalog)
     said = output.errors[0].trace.error

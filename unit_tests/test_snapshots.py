@@ -62,6 +62,8 @@ def differences(before, now, path=""):
             yield "added", f"{path}/{key}"
         for key in before.keys() & now.keys():
             yield from differences(before[key], now[key], f"{path}/{key}")
+    elif path.endswith("/supported_sync_modes") and before == now[: len(before)] != now:
+        yield "added", path
     elif before != now:
         yield "changed", path
 

@@ -1,0 +1,1 @@
+"""Airbyte's own checks of connectors, on our two sources: `make qa`."""
