@@ -171,11 +171,15 @@ class CourierClient(VendorClient):
 
 
 def validate_page(envelope: Envelope, content: bytes) -> Page:
-    """Return the page in a body. Raises NotJsonError, or BrokenBodyError if a part is missing.
+    """Return the page in a body. Raises NotJsonError, or BrokenBodyError if a part is missing."""
+    return read_page(envelope, parse_body(content))
+
+
+def read_page(envelope: Envelope, body: Any) -> Page:
+    """Return the page in a parsed body. Raises BrokenBodyError if a part is missing.
 
     A body without rows or without paging is broken. It is not an empty page.
     """
-    body: Any = parse_body(content)
     found = [key for key in envelope.rows_keys if isinstance(body, dict) and key in body]
     rows: Any = body[found[0]] if found else None
     if found and rows is None and envelope.may_be_null:
@@ -197,7 +201,11 @@ def validate_page(envelope: Envelope, content: bytes) -> Page:
 
 
 def _validate_object(having: Mapping[str, str], content: bytes) -> Row:
-    body: Any = parse_body(content)
+    return read_object(having, parse_body(content))
+
+
+def read_object(having: Mapping[str, str], body: Any) -> Row:
+    """Return a parsed body as a row. Raises BrokenBodyError without the values of `having`."""
     for key, value in having.items():
         if not isinstance(body, dict) or body.get(key) != value:
             msg = f"expected an object whose '{key}' is the one in the request"

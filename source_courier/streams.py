@@ -85,6 +85,8 @@ class MessageInfo(MessageChildStream):
     endpoint = "messages/{id}"
     parent = Messages
     cursor_field = "enqueued"
+    # A reply is the row itself.
+    rows_keys = ()
 
     def fetch(self, message: str, endpoint: str) -> list[Row]:
         """See `MessageChildStream`."""
