@@ -50,6 +50,10 @@ class MessageChildStream(CourierStream, ABC):
     last sync. Within a read it also holds the position in the list of messages.
     """
 
+    requests = (
+        "one per new or changed message, and the pages of `{parent}` once for all its children; a "
+        "full refresh: one per message"
+    )
     parent: ClassVar[type[NewestFirstStream]]
     cursor_field: ClassVar[str]
     page_limit = None

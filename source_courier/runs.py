@@ -83,6 +83,8 @@ class RunStream(NewestFirstStream, ABC):
     window when that and all older ones are complete.
     """
 
+    # A look-back of 7 days alone makes 28 windows of 6 hours.
+    requests = f"one per page; an incremental sync has up to {_MOST_WINDOWS} lists of pages"
     key = ("run_id",)
     id_keys = ("run_id",)
     paging = NextCursor
@@ -210,6 +212,10 @@ class RunStepStream(CourierStream, ABC):
     parents' state: `{"run_created_at": str, "open": [id, ...]}`.
     """
 
+    requests = (
+        "one per run that is new or was not final, and those of `{parent}`; a full refresh: one "
+        "per run"
+    )
     parent: ClassVar[type[RunStream]]
     key = ("run_id", "ordinal")
     id_keys = ()
