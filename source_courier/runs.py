@@ -84,7 +84,10 @@ class RunStream(NewestFirstStream, ABC):
     """
 
     # A look-back of 7 days alone makes 28 windows of 6 hours.
-    requests = f"one per page; an incremental sync has up to {_MOST_WINDOWS} lists of pages"
+    requests = (
+        "one per page; an incremental sync: one per page of each window of time, and at most "
+        f"{_MOST_WINDOWS} windows"
+    )
     key = ("run_id",)
     id_keys = ("run_id",)
     paging = NextCursor
