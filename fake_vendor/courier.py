@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import re
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +24,7 @@ from fake_vendor.clock import Clock, http_date, to_ms
 from fake_vendor.courier_messages import LIST_ID, SECRET_MARK, TEMPLATE_ID, Message, Row
 from fake_vendor.courier_pages import Cursors, Named, built_place, envelope, row_cursor
 from fake_vendor.courier_switches import CourierSwitches
-from fake_vendor.courier_tables import TABLES, Entry, Family, NoParentError, Tables
+from fake_vendor.courier_tables import TABLES, Entry, Family, NoParentError, Place, Tables
 from fake_vendor.faults import FaultPlan, broken
 from fake_vendor.journal import Entry as JournalEntry
 from fake_vendor.journal import Journal
@@ -297,7 +298,8 @@ class Courier:
     # Messages.
 
     def _list(self, params: Mapping[str, str]) -> tuple[Row, int]:
-        switches, cursors = self.switches, self._cursors.setdefault("messages", Cursors())
+        switches = self.switches.of("messages")
+        cursors = self._cursors.setdefault("messages", Cursors())
         cursors.lists += 1
         if _nth(cursors.lists, switches.arrival_every):
             self.insert()
@@ -309,7 +311,7 @@ class Courier:
                 skipped = switches.boundary_gap
                 skipped += cursors.used[cursor] if switches.cursor_drifts else 0
                 cursors.used[cursor] += 1
-            elif not before and self._is_built(cursor) and switches.built_cursor != "refused":
+            elif not before and self._is_built(cursor) and switches.built_cursor in _SHOWN:
                 size = 0 if switches.built_cursor == "empty" else size
             elif not before and switches.unknown_cursor == "refused":
                 raise _RefusedError("Invalid cursor")
@@ -317,6 +319,8 @@ class Courier:
             since = self._since(params.get("enqueued_after", ""))
         except ValueError as error:
             raise _RefusedError("Invalid enqueued_after") from error
+        if params.get("status") and switches.status_filter == "refused":
+            raise _RefusedError("Invalid status")
         before = None if switches.cursor_ignored else before
         found = islice(self._newest_first(before, since, params), skipped, skipped + size + 1)
         page = list(found) if size else []
@@ -326,29 +330,39 @@ class Courier:
         if switches.row_order == "oldest_on_page":
             page = page[::-1]
         rows = [message.row() for message in page]
-        return self._envelope("paging", "results", rows, named, more, "/messages", params), len(
-            rows
-        )
+        body = self._envelope("paging", "results", rows, named, more, "/messages", params, switches)
+        return body, len(rows)
 
     def _newest_first(
         self, before: tuple[int, str] | None, since_ms: int, params: Mapping[str, str]
     ) -> Iterator[Message]:
         """Yield the messages before a place that match the filters."""
-        parts = []
-        is_included = self.switches.cursor_row == "inclusive"
+        parts, switches = [], self.switches
+        is_included = switches.cursor_row == "inclusive"
+        is_reversed = "messages" in switches.oldest_first
         sources = [self._messages]
-        if params.get("archived") == "true" and self._archived:
-            sources.append(self._archived)
+        if params.get("archived") == "true":
+            sources = [self._archived, *(sources if switches.archived == "too" else ())]
         for messages in sources:
             start, end = bisect_left(messages, since_ms, key=_enqueued), len(messages)
-            if before:
+            if before and is_reversed:
+                bisect = bisect_left if is_included else bisect_right
+                start = max(start, bisect(messages, before, key=_place))
+            elif before:
                 bisect = bisect_right if is_included else bisect_left
                 end = bisect(messages, before, key=_place)
-            parts.append(_backwards(messages, start, end))
-        found = parts[0] if len(parts) == 1 else merge(*parts, key=_place, reverse=True)
+            parts.append(
+                islice(messages, start, end) if is_reversed else _backwards(messages, start, end)
+            )
+        found = parts[0] if len(parts) == 1 else merge(*parts, key=_place, reverse=not is_reversed)
         filters = {name: set(params[name].split(",")) for name in _FILTERS if params.get(name)}
+        if switches.status_filter == "ignored":
+            filters.pop("status", None)
+        is_hiding = bool(since_ms) and switches.enqueued_after == "hiding"
         for message in found:
             row = message.row() if filters else {}
+            if is_hiding and message.number % 3 == 1:
+                continue
             if all(wanted & _texts(row.get(_FILTERS[name])) for name, wanted in filters.items()):
                 yield message
 
@@ -373,8 +387,11 @@ class Courier:
         """Return the place that a cursor names, or None."""
         switches = self.switches
         place = self._cursors["messages"].place(cursor, switches.cursor_life)
-        if place is None and switches.built_cursor == "honoured" and self._is_built(cursor):
+        if place is None and switches.built_cursor in _FOLLOWED and self._is_built(cursor):
             place = built_place(cursor)
+            wanted = {"row_only": True, "between_only": False}.get(switches.built_cursor)
+            is_row = place is not None and place[1] in self._by_id
+            place = place if wanted in (None, is_row) else None
         return place
 
     def _is_built(self, cursor: str) -> bool:
@@ -411,7 +428,7 @@ class Courier:
     def _table(
         self, name: str, parent: str, path: str, params: Mapping[str, str], rows_key: str
     ) -> tuple[Row, int]:
-        table, switches, now = TABLES[name], self.switches, self.clock.ms()
+        table, switches, now = TABLES[name], self.switches.of(name), self.clock.ms()
         try:
             entries = self._tables.entries(name, parent, now_ms=now)
         except NoParentError as error:
@@ -423,9 +440,14 @@ class Courier:
             entries = []
         if table.family == "none":
             rows = [self._tables.sent(name, entry.row, switches, now) for entry in entries]
-            return self._envelope("none", rows_key, rows, {}, False, path, params), len(rows)
+            body = self._envelope("none", rows_key, rows, {}, False, path, params, switches)
+            return body, len(rows)
         size = self._size(name, params)
         low, high, matches = self._filter(name, entries, params)
+        place_of: Callable[[Entry], Place] = attrgetter("place")
+        if name in switches.oldest_first:
+            entries, low, high = entries[::-1], len(entries) - high, len(entries) - low
+            place_of = _opposite_place
         # A cursor of one version is unknown in the list of the other.
         scope = f"{path}?version={params.get('version', '')}"
         cursors = self._cursors.setdefault(scope, Cursors())
@@ -436,7 +458,7 @@ class Courier:
                 raise _RefusedError("Invalid cursor")
             if place is not None and not switches.cursor_ignored:
                 bisect = bisect_left if switches.cursor_row == "inclusive" else bisect_right
-                first = bisect(entries, place, key=attrgetter("place")) + switches.boundary_gap
+                first = bisect(entries, place, key=place_of) + switches.boundary_gap
                 first += cursors.used[cursor] if switches.cursor_drifts else 0
                 cursors.used[cursor] += 1
                 low = max(low, first)
@@ -446,43 +468,58 @@ class Courier:
         last = None
         if page:
             text = _table_cursor(table.family, scope, page[-1])
-            last = partial(cursors.issue, text, page[-1].place)
+            last = partial(cursors.issue, text, place_of(page[-1]))
         named = self._name(cursors, cursor, last, more=more)
         if switches.row_order == "oldest_on_page":
             page = page[::-1]
         rows = [self._tables.sent(name, entry.row, switches, now) for entry in page]
-        return self._envelope(table.family, rows_key, rows, named, more, path, params), len(rows)
+        body = self._envelope(table.family, rows_key, rows, named, more, path, params, switches)
+        return body, len(rows)
 
     def _filter(
         self, name: str, entries: list[Entry], params: Mapping[str, str]
     ) -> tuple[int, int, Callable[[Row], bool]]:
         """Return the first and the last index, and the filter of the rows between."""
-        low, high, place = 0, len(entries), attrgetter("place")
+        low, high = 0, len(entries)
+        hidden: set[str] = set()
         wanted: dict[str, set[str]] = {}
         if name in ("journeys", "automations"):
             version = params.get("version", "published")
             if version not in ("published", "draft"):
                 raise _RefusedError("Invalid version")
-            wanted["version"] = {version}
+            if self.switches.version_filter == "honoured":
+                wanted["version"] = {version}
         elif name in ("journey_runs", "automation_runs"):
-            bounds = self._bounds(params, ("start_date", "end_date"), self.switches.runs_filter)
+            mode = self.switches.runs_filter
+            bounds = self._bounds(params, ("start_date", "end_date"), mode)
             if bounds:
                 # Runs without a time are last, and match no filter.
-                low = bisect_left(entries, (-bounds.get("end_date", 10**15),), key=place)
-                high = bisect_right(entries, (-bounds.get("start_date", 0), 10**18), key=place)
+                low, high = _between(
+                    entries, bounds.get("start_date", 0), bounds.get("end_date", 10**15), mode
+                )
+                hidden = _third(entries, low, high) if mode == "hiding" else set()
+                if self.switches.undated_runs == "shown":
+                    hidden = {e.row["run_id"] for e in entries[high:] if "created_at" in e.row}
+                    high = len(entries)
             wanted = {
                 c: set(params[c].split(",")) for c in ("status", "template_id") if params.get(c)
             }
         elif name == "preference_logs":
-            bounds = self._bounds(params, ("since",), self.switches.since)
-            high = bisect_right(entries, (-bounds.get("since", 0), 10**18), key=place)
+            mode = self.switches.since
+            bounds = self._bounds(params, ("since",), mode)
+            if bounds:
+                low, high = _between(entries, bounds["since"], 10**15, mode)
+                hidden = _third(entries, low, high) if mode == "hiding" else set()
             if "tenant_id" in params and "user_id" not in params:
                 raise _RefusedError("tenant_id needs user_id")
             wanted = {c: {params[c]} for c in ("user_id", "tenant_id") if c in params}
         return (
             low,
             high,
-            lambda row: all(str(row.get(column)) in values for column, values in wanted.items()),
+            lambda row: (
+                all(str(row.get(column)) in values for column, values in wanted.items())
+                and not (hidden and row[TABLES[name].key[0]] in hidden)
+            ),
         )
 
     @staticmethod
@@ -544,10 +581,11 @@ class Courier:
         more: bool,
         path: str,
         params: Mapping[str, str],
+        switches: CourierSwitches,
     ) -> Row:
         return envelope(
             family, rows_key, rows, named,
-            more=more, path=path, params=params, switches=self.switches,
+            more=more, path=path, params=params, switches=switches,
         )  # fmt: skip
 
 
@@ -575,6 +613,29 @@ _ERROR_TYPES = {
     403: "authorization_error",
     429: "rate_limit_error",
 }
+
+
+# What happens to a cursor that was not sent, but could have been.
+_FOLLOWED = frozenset({"honoured", "row_only", "between_only"})
+_SHOWN = frozenset({"honoured", "from_the_top", "empty"})
+
+
+def _opposite_place(entry: Entry) -> Place:
+    """Return the place of a row in the opposite order."""
+    return -entry.place[0], -entry.place[1]
+
+
+def _between(entries: list[Entry], since_ms: int, until_ms: int, mode: str) -> tuple[int, int]:
+    """Return the first and the last index of rows, newest first, of a span with both ends."""
+    place, less = attrgetter("place"), int(mode == "exclusive")
+    low = bisect_left(entries, (less - until_ms, -math.inf), key=place)
+    return low, bisect_right(entries, (-since_ms - less, math.inf), key=place)
+
+
+def _third(entries: list[Entry], low: int, high: int) -> set[str]:
+    """Return the IDs of every third row, but not of the first one and the last one."""
+    inside = entries[low + 1 : high - 1]
+    return {one.row.get("run_id") or one.row["id"] for one in inside[::3]}
 
 
 def _backwards(messages: list[Message], start: int, end: int) -> Iterator[Message]:

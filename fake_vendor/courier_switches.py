@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from fake_vendor.faults import Fault
@@ -39,17 +39,30 @@ class CourierSwitches:
     cursor_form: Literal["row", "opaque", "signed"] = "row"
     # What happens to a cursor of the messages in that form that it did not send. A refused one is
     # an unknown cursor. Cursors of the other forms cannot be built.
-    built_cursor: Literal["refused", "honoured", "from_the_top", "empty"] = "refused"
+    # `row_only` honours one that names a message, `between_only` one that names none.
+    built_cursor: Literal[
+        "refused", "honoured", "from_the_top", "empty", "row_only", "between_only"
+    ] = "refused"
     # `more` is a text where it is true; it is true on the last page too.
     more_as_text: bool = False
     more_without_end: bool = False
     row_order: Literal["newest", "oldest_on_page"] = "newest"
-    # Filters. `empty` shows no rows, as a vendor that misreads the value.
-    enqueued_after: Literal["honoured", "ignored", "ms_only", "iso_only", "refused", "empty"] = (
-        "honoured"
-    )
-    runs_filter: Literal["honoured", "ignored", "refused"] = "honoured"
-    since: Literal["honoured", "ignored", "refused"] = "honoured"
+    # Lists that show the oldest row first, as `journey_runs`.
+    oldest_first: tuple[str, ...] = ()
+    # Filters. `empty` shows no rows, as a vendor that misreads the value. `exclusive` leaves out
+    # the rows at the bounds, and `hiding` every third row.
+    enqueued_after: Literal[
+        "honoured", "ignored", "ms_only", "iso_only", "refused", "empty", "hiding"
+    ] = "honoured"
+    runs_filter: Literal["honoured", "ignored", "refused", "exclusive", "hiding"] = "honoured"
+    since: Literal["honoured", "ignored", "refused", "exclusive", "hiding"] = "honoured"
+    # Whether runs without a time come with the others of a span.
+    undated_runs: Literal["left_out", "shown"] = "left_out"
+    status_filter: Literal["honoured", "ignored", "refused"] = "honoured"
+    archived: Literal["too", "alone"] = "too"
+    version_filter: Literal["honoured", "ignored"] = "honoured"
+    # The lists to which the switches in `_OF_LISTS` apply, as `messages`. Empty: all lists.
+    only: tuple[str, ...] = ()
     # Shapes for which the sources differ: the key of the rows of /lists, an empty list of the
     # families with a cursor at the top level, and the target of an audit event.
     lists_key: Literal["items", "results"] = "items"
@@ -67,3 +80,16 @@ class CourierSwitches:
             endpoint, _, status = one.partition("=")
             if not endpoint or not re.fullmatch("[45][0-9][0-9]", status):
                 raise ValueError(f"not endpoint=status: {one!r}")
+
+    def of(self, name: str) -> CourierSwitches:
+        """Return the switches as they apply to a list."""
+        if not self.only or name in self.only:
+            return self
+        defaults = {one.name: one.default for one in fields(self) if one.name in _OF_LISTS}
+        return replace(self, **defaults)  # type: ignore[arg-type]
+
+
+# What a list does wrong with its pages.
+_OF_LISTS = frozenset(
+    {"cursor_ignored", "cursor_drifts", "boundary_gap", "more_as_text", "more_without_end"}
+)

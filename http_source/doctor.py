@@ -162,6 +162,7 @@ class DoctorVerb(Verb, ABC):
     """`doctor` of one source."""
 
     name = "doctor"
+    summary = "Find out whether what this source relies on holds for your key."
     purpose = (
         "Finds out whether what this source relies on holds for your key, by cheap read-only "
         "requests. Prints a table without content of records and without the key. The exit code "

@@ -107,6 +107,9 @@ class MessageOutput(io.TextIOBase):
         self._ending = True
         self._at_line_end.wait(_LAST_LINE_SECONDS)
 
+    def conclude(self) -> None:
+        """Call this after the last line. Nothing is left to do here."""
+
     def _write_lines(self, lines: bytes) -> None:
         if not self._is_pipe:
             self._write_piece(lines)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import importlib
 import logging
 import os
 import sys
@@ -15,6 +17,7 @@ from airbyte_cdk.models import AirbyteMessageSerializer, FailureType
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 
 from http_source import cdk, tuning
+from http_source.arguments import parse_arguments
 from http_source.body import without_surrogates
 from http_source.errors import config_error, unforeseen
 from http_source.output import MessageOutput
@@ -29,11 +32,11 @@ def launch(source: HttpSource, args: list[str]) -> None:
     Exits with 0, with 1 and an error trace if the command failed, or with 2 if the arguments are
     not valid. A verb of the source's own prints text instead: see verbs.py.
     """
-    code = run_verb(source, source.verbs(), args)
-    if code is not None:
-        sys.exit(code)
+    parsed = parse_arguments(source.verbs(), args)
+    if parsed.verb is not None:
+        sys.exit(run_verb(source, parsed.verb, parsed))
     try:
-        output = MessageOutput(1)
+        output = _open_output(source)
     except OSError as error:
         _end_without_output(error)
     before_the_end(output.end)
@@ -42,20 +45,31 @@ def launch(source: HttpSource, args: list[str]) -> None:
     logging.captureWarnings(capture=True)
     tuning.after_imports()
     try:
-        _run(source, args, output)
+        _run(source, parsed, output)
         output.flush()
-    except SystemExit:
-        output.flush()
-        raise
+        output.conclude()
     except BaseException as error:  # noqa: BLE001 - every error ends the process
         # Report the error and exit at once. The interpreter's own exit would wait for threads that
         # prefetch pages and may sleep through a backoff.
         try:
-            _report(error, output)
+            try:
+                _report(error, output)
+            finally:
+                output.conclude()
         except OSError as broken:
             _end_without_output(broken)
         finally:
             os._exit(1)
+
+
+def _open_output(source: HttpSource) -> MessageOutput:
+    """Return standard output, with a display on stderr if a person sees it. Raises OSError."""
+    if not os.isatty(2):
+        return MessageOutput(1)
+    # Not imported at the top: the display takes time to load, and Airbyte has no terminal.
+    terminal = importlib.import_module("http_source.terminal")
+    output: MessageOutput = terminal.TerminalOutput(1, lambda: source.configured_streams)
+    return output
 
 
 def _end_without_output(error: OSError) -> NoReturn:
@@ -65,11 +79,8 @@ def _end_without_output(error: OSError) -> NoReturn:
     os._exit(1)
 
 
-def _run(source: HttpSource, args: list[str], output: MessageOutput) -> None:
+def _run(source: HttpSource, parsed: argparse.Namespace, output: MessageOutput) -> None:
     entrypoint = AirbyteEntrypoint(source)
-    parsed = entrypoint.parse_args(args)
-    if not parsed.command:
-        raise config_error("No command was given. Name one: spec, check, discover or read.")
     try:
         tempfile.gettempdir()
     except FileNotFoundError:

@@ -190,6 +190,11 @@ class HttpSource(AbstractSource):
             if self._context is not None:
                 self._context.close()
 
+    @property
+    def configured_streams(self) -> int:
+        """How many streams are to be read, while a sync runs."""
+        return len(self._configured)
+
     def _prefetch(self, configured: ConfiguredAirbyteStream) -> None:
         stream = self._streams.get(configured.stream.name)
         if stream is None:

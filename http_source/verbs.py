@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
@@ -24,7 +24,9 @@ class Verb(ABC):
     """One verb, such as `source-kustomer doctor --config secrets/kustomer.json`."""
 
     name: ClassVar[str]
-    # What `--help` says of it.
+    # What the list of commands says of it, in one sentence.
+    summary: ClassVar[str]
+    # What its own `--help` says of it.
     purpose: ClassVar[str]
 
     @abstractmethod
@@ -39,19 +41,8 @@ class Verb(ABC):
         """
 
 
-def run_verb(source: Source, verbs: Sequence[Verb], args: Sequence[str]) -> int | None:
-    """Run the verb that the arguments name, and return its exit code; None if they name none.
-
-    The arguments are those behind the program's name. Wrong ones end the process with exit code 2,
-    as argparse does it.
-    """
-    verb = next((one for one in verbs if args and one.name == args[0]), None)
-    if verb is None:
-        return None
-    parser = argparse.ArgumentParser(prog=verb.name, description=verb.purpose)
-    parser.add_argument("--config", required=True, help="path of the configuration, a JSON file")
-    verb.add_arguments(parser)
-    parsed = parser.parse_args(args[1:])
+def run_verb(source: Source, verb: Verb, parsed: argparse.Namespace) -> int:
+    """Run a verb with its parsed arguments, and return its exit code."""
     # The CDK logs and prints Airbyte messages, which nobody reads here.
     logging.disable(logging.CRITICAL)
     out = sys.stdout

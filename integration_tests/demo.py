@@ -1,13 +1,17 @@
 """Runs both sources from end to end, as Airbyte does, against the fake vendor. No account needed.
 
-Every command runs in its own process, and every line that it prints is checked. Run this with
-`make demo`.
+Every command runs in its own process, and every line that it prints is checked. The rows go into a
+SQLite file, as a destination would take them, and a query reads them there. Run this with
+`make demo`, or against the built images with `make try`.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import shlex
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -21,6 +25,8 @@ from typing import Any
 
 import orjson
 import requests
+from rich.console import Console
+from rich.table import Table
 
 from fake_vendor.data import (
     CHILD_KINDS,
@@ -46,6 +52,15 @@ NO_ARCHIVE = ("note", "conversation_time", "work_item", "work_session")
 ROWS |= {PLURALS[kind]: SETTING_ROWS for kind in (*SETTING_KINDS, *INCLUDED_KINDS)}
 ROWS |= {PLURALS[kind]: EVENT_ROWS for kind in EVENT_KINDS}
 ROWS["custom_attributes"] = sum(map(len, CUSTOM_ATTRIBUTES.values()))
+QUERY = """\
+SELECT json_extract(data, '$.channel')                         AS channel,
+       count(*)                                                AS messages,
+       count(DISTINCT json_extract(data, '$.conversation.id')) AS conversations,
+       sum(json_extract(data, '$.direction') = 'in')           AS received,
+       max(json_extract(data, '$.updated_at'))                 AS newest
+  FROM messages
+ GROUP BY channel
+ ORDER BY messages DESC"""
 READY_SECONDS = 20
 COMMAND_SECONDS = 90
 
@@ -54,6 +69,32 @@ Message = dict[str, Any]
 
 class DemoError(Exception):
     """The demo found something wrong. The text says what."""
+
+
+@dataclass(frozen=True)
+class Programs:
+    """How the sources are started, and the file that takes their rows."""
+
+    # The words of a command line. `{source}` and `{place}` are replaced.
+    template: str
+    place: Path
+    rows: sqlite3.Connection
+
+    def command(self, source: str, *arguments: str | Path) -> list[str]:
+        """Return the command line of one command."""
+        words = [
+            word.format(source=source, place=self.place) for word in shlex.split(self.template)
+        ]
+        return [*words, *map(str, arguments)]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the last table: a read, and how it compares with the vendor."""
+
+    read: str
+    tallies: dict[str, Tally]
+    missing: str
 
 
 @dataclass
@@ -71,13 +112,26 @@ class Tally:
 
 def main() -> int:
     """Run the demo. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m integration_tests.demo", description=__doc__)
+    here = f"{shlex.quote(sys.executable)} {shlex.quote(str(ROOT))}/main_{{source}}.py"
+    parser.add_argument(
+        "--program",
+        default=here,
+        help="the command line that starts a source, with {source} for its name and {place} for "
+        "the folder of its files (default: the code of this folder)",
+    )
+    args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     began = time.monotonic()
     try:
         with tempfile.TemporaryDirectory() as name, fake_vendor(Path(name)) as url:
-            print(f"The fake vendor listens on {url}.\n")
-            courier(Path(name), url)
-            kustomer(Path(name), url)
+            # A container may run as another user.
+            Path(name).chmod(0o755)
+            with closing(sqlite3.connect(":memory:")) as rows:
+                programs = Programs(args.program, Path(name), rows)
+                print(f"The fake vendor listens on {url}.\n")
+                lines = [*courier(programs, url), *kustomer(programs, url)]
+                summarize(lines, rows)
     except DemoError as error:
         print(f"\nFAILED: {error}", file=sys.stderr)
         return 1
@@ -88,33 +142,61 @@ def main() -> int:
     return 0
 
 
-def courier(place: Path, url: str) -> None:
+def courier(programs: Programs, url: str) -> list[Line]:
     """Run all commands of the Courier source."""
-    config, catalog = introduce("courier", place, url)
+    config, catalog = introduce(programs, "courier", url)
     print("courier read, full refresh:")
-    tallies = read("courier", "--config", config, "--catalog", catalog)
+    tallies = read(programs, "courier", "--config", config, "--catalog", catalog)
     show(tallies)
     expect(tallies, {"messages": COURIER_ROWS})
+    return [Line("courier", tallies, "0")]
 
 
-def kustomer(place: Path, url: str) -> None:
+def kustomer(programs: Programs, url: str) -> list[Line]:
     """Run all commands of the Kustomer source, and read again from its last states."""
-    config, catalog = introduce("kustomer", place, url)
+    config, catalog = introduce(programs, "kustomer", url)
     print("kustomer read, first sync:")
-    tallies = read("kustomer", "--config", config, "--catalog", catalog)
+    tallies = read(programs, "kustomer", "--config", config, "--catalog", catalog)
     show(tallies)
     rows = {name: ROWS.get(name, SEARCH_ROWS) for name in tallies}
     expect(tallies, rows | {PLURALS[kind]: within_reach(url, kind) for kind in NO_ARCHIVE})
 
-    state = place / "state.json"
+    state = programs.place / "state.json"
     state.write_text(json.dumps([tally.last_state for tally in tallies.values()]))
     print("kustomer read, next sync from the states of the first, nothing having changed:")
-    again = read("kustomer", "--config", config, "--catalog", catalog, "--state", state)
+    options = ("--config", config, "--catalog", catalog, "--state", state)
+    again = read(programs, "kustomer", *options)
     show(again)
     modes = {one["stream"]["name"]: one["sync_mode"] for one in chosen(catalog)}
     for name, tally in again.items():
         if modes[name] == "incremental" and tally.records * 10 > tallies[name].records:
             raise DemoError(f"{name}: {tally.records} records again, although nothing changed.")
+    return [Line("kustomer, first", tallies, "0"), Line("kustomer, next", again, "-")]
+
+
+def summarize(lines: list[Line], rows: sqlite3.Connection) -> None:
+    """Print one line per read, and a query on the rows."""
+    reads = Table("read")
+    for head in ("streams", "rows", "missing", "twice", "states", "seconds"):
+        reads.add_column(head, justify="right")
+    for line in lines:
+        tallies = line.tallies.values()
+        emitted = sum(tally.records for tally in tallies)
+        distinct = sum(len(tally.ids) for tally in tallies)
+        states, seconds = sum(t.states for t in tallies), sum(t.seconds for t in tallies)
+        counts = (f"{emitted:,}", line.missing, f"{emitted - distinct:,}", f"{states:,}")
+        reads.add_row(line.read, str(len(tallies)), *counts, f"{seconds:.1f}")
+
+    answer = rows.execute(QUERY)
+    found = Table()
+    for index, (head, *_) in enumerate(answer.description):
+        found.add_column(head, justify="right" if 0 < index < 4 else "left")
+    for row in answer:
+        found.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row))
+    console = Console(highlight=False)
+    console.print(reads)
+    console.print(f"\nA query on the rows of Kustomer, in SQLite:\n\n{QUERY}\n", markup=False)
+    console.print(found)
 
 
 def chosen(catalog: Path) -> list[Message]:
@@ -136,18 +218,19 @@ def within_reach(url: str, kind: str) -> int:
     return total
 
 
-def introduce(source: str, place: Path, url: str) -> tuple[Path, Path]:
+def introduce(programs: Programs, source: str, url: str) -> tuple[Path, Path]:
     """Run spec, check and discover. Returns the paths of a config and a configured catalog."""
-    config, catalog = place / f"{source}.json", place / f"{source}_catalog.json"
+    config = programs.place / f"{source}.json"
+    catalog = programs.place / f"{source}_catalog.json"
     config.write_text(json.dumps(CONFIGS[source] | {"api_url": url}))
 
-    fields = answer(source, "SPEC", "spec")["connectionSpecification"]["properties"]
+    fields = answer(programs, source, "SPEC", "spec")["connectionSpecification"]["properties"]
     print(f"{source} spec: {len(fields)} fields")
-    status = answer(source, "CONNECTION_STATUS", "check", "--config", config)
+    status = answer(programs, source, "CONNECTION_STATUS", "check", "--config", config)
     print(f"{source} check: {status['status']}")
     if status["status"] != "SUCCEEDED":
         raise DemoError(f"{source} check says: {status.get('message')}")
-    streams = answer(source, "CATALOG", "discover", "--config", config)["streams"]
+    streams = answer(programs, source, "CATALOG", "discover", "--config", config)["streams"]
     print(f"{source} discover: {len(streams)} streams")
 
     catalog.write_text(json.dumps({"streams": [configured(stream) for stream in streams]}))
@@ -166,19 +249,26 @@ def configured(stream: Message) -> Message:
     }
 
 
-def read(source: str, *arguments: str | Path) -> dict[str, Tally]:
-    """Read all configured streams and count what they emit."""
+def read(programs: Programs, source: str, *arguments: str | Path) -> dict[str, Tally]:
+    """Read all configured streams, count what they emit, and keep their rows."""
     tallies: dict[str, Tally] = {}
-    with closing(messages(source, "read", *arguments)) as arriving:
+    with closing(messages(programs, source, "read", *arguments)) as arriving, programs.rows as kept:
         for message in arriving:
             match message:
                 case {"record": {"stream": name, "data": data}}:
                     tallies[name].records += 1
                     tallies[name].ids.add(identity(data))
+                    if source == "kustomer":
+                        kept.execute(
+                            f'INSERT OR REPLACE INTO "{name}" VALUES (?, ?)',
+                            (identity(data), orjson.dumps(data).decode()),
+                        )
                 case {"state": {"stream": {"stream_descriptor": {"name": name}} as state}}:
                     tallies[name].states += 1
                     tallies[name].last_state = {"type": "STREAM", "stream": state}
                 case {"trace": {"stream_status": {"stream_descriptor": {"name": name}} as said}}:
+                    if name not in tallies:
+                        kept.execute(f'CREATE TABLE IF NOT EXISTS "{name}" (id PRIMARY KEY, data)')
                     tally = tallies.setdefault(name, Tally(began=time.monotonic()))
                     tally.status = said["status"]
                     tally.seconds = time.monotonic() - tally.began
@@ -216,34 +306,47 @@ def show(tallies: dict[str, Tally]) -> None:
     print()
 
 
-def answer(source: str, kind: str, command: str, *arguments: str | Path) -> Message:
+def answer(
+    programs: Programs, source: str, kind: str, command: str, *arguments: str | Path
+) -> Message:
     """Run a command that answers with one message of a kind. Returns the message's content."""
     content = {"SPEC": "spec", "CONNECTION_STATUS": "connectionStatus", "CATALOG": "catalog"}[kind]
-    found = [m[content] for m in messages(source, command, *arguments) if m["type"] == kind]
+    found = [
+        m[content] for m in messages(programs, source, command, *arguments) if m["type"] == kind
+    ]
     if len(found) != 1:
         raise DemoError(f"{source} {command} gave {len(found)} {kind} messages instead of one.")
     answered: Message = found[0]
     return answered
 
 
-def messages(source: str, command: str, *arguments: str | Path) -> Generator[Message]:
+def messages(
+    programs: Programs, source: str, command: str, *arguments: str | Path
+) -> Generator[Message]:
     """Run one command of a source. Yields its messages as they arrive."""
-    program = [sys.executable, str(ROOT / f"main_{source}.py"), command, *map(str, arguments)]
-    error = ""
-    with running(program, stdout=subprocess.PIPE) as process:
+    program = programs.command(source, command, *arguments)
+    said = ""
+    # What it writes to stderr is shown if it fails. At a terminal this would be its progress, among
+    # the lines of the demo.
+    with (
+        tempfile.TemporaryFile() as errors,
+        running(program, stdout=subprocess.PIPE, stderr=errors) as process,
+    ):
         watchdog = threading.Timer(COMMAND_SECONDS, process.kill)
         watchdog.start()
         try:
             for text in process.stdout or ():
                 message = parsed(text, f"{source} {command}")
                 if message["type"] == "TRACE" and "error" in message["trace"]:
-                    error = message["trace"]["error"]["message"]
+                    said = message["trace"]["error"]["message"]
                 yield message
             code = process.wait()
         finally:
             watchdog.cancel()
-    if code or error:
-        raise DemoError(f"{source} {command} ended with exit code {code}: {error or 'no reason'}")
+        if code or said:
+            errors.seek(0)
+            said = said or errors.read().decode(errors="replace").strip() or "no reason"
+            raise DemoError(f"{source} {command} ended with exit code {code}: {said}")
 
 
 def parsed(text: bytes, program: str) -> Message:

@@ -30,7 +30,7 @@ AHEAD = 8
 # for parents that wait.
 _PAGES_AHEAD = 4
 # If so many parents have no children's list, and none has one, the endpoint was moved.
-_LEAST_GONE = 10
+LEAST_GONE = 10
 GONE = frozenset({requests.codes.not_found, requests.codes.gone})
 
 
@@ -40,6 +40,8 @@ class GoneParents:
 
     gone: int = 0
     parents: int = 0
+    # How many of the parents that are gone must be the only ones, so that the stream fails.
+    least: float = LEAST_GONE
 
     def add(self, children: object) -> None:
         """Count one parent. `children` is None if the parent is gone."""
@@ -48,7 +50,7 @@ class GoneParents:
 
     def report(self, stream: str, logger: logging.Logger) -> None:
         """Log how many are gone. Raises a system error if no parent has children."""
-        if self.gone == self.parents and self.gone >= _LEAST_GONE:
+        if self.gone == self.parents and self.gone >= self.least:
             raise system_error(
                 f"Stream {stream}: Courier knows none of {self.gone} parents. Expected the rows of "
                 "at least one."
@@ -86,7 +88,9 @@ class ChildStream(FullRefreshMixin, CourierStream, ABC):
         return row
 
     def _rows(self) -> Iterator[Row]:
-        count = GoneParents()
+        # A bad request may also be a mistake of ours. Then no parent has children.
+        is_sure = requests.codes.bad_request not in self.gone_statuses
+        count = GoneParents(least=LEAST_GONE if is_sure else 1)
         for parent, first in in_order(self._pool, self._parents(), self._first_pages, AHEAD):
             count.add(first)
             if first is None:

@@ -102,24 +102,30 @@ class CourierClient(VendorClient):
         sent = dict(params or {})
         if cursor is not None:
             sent["cursor"] = cursor
-        key = limit_key or endpoint
         try:
-            if limit is None or self._takes_limit.get(key) is False:
+            if limit is None:
                 return self._fetch_page(endpoint, envelope, sent)
-            try:
-                page = self._fetch_page(endpoint, envelope, {**sent, "limit": str(limit)})
-            except RefusedError as refused:
-                if refused.status not in PARAMETER_REFUSALS or self._takes_limit.get(key):
-                    raise
-                page = self._fetch_page(endpoint, envelope, sent)
-                self._takes_limit[key] = False
-            else:
-                self._takes_limit[key] = True
-            return page
+            return self._fetch_limited_page(endpoint, envelope, sent, limit, limit_key or endpoint)
         except RefusedError as refused:
             if cursor is not None and refused.status in CURSOR_REFUSALS:
                 raise CursorRefusedError(endpoint, refused.status, refused.text) from None
             raise
+
+    def _fetch_limited_page(
+        self, endpoint: str, envelope: Envelope, params: Mapping[str, str], limit: int, key: str
+    ) -> Page:
+        if self._takes_limit.get(key) is False:
+            return self._fetch_page(endpoint, envelope, params)
+        try:
+            page = self._fetch_page(endpoint, envelope, {**params, "limit": str(limit)})
+        except RefusedError as refused:
+            if refused.status not in PARAMETER_REFUSALS or self._takes_limit.get(key):
+                raise
+            page = self._fetch_page(endpoint, envelope, params)
+            self._takes_limit[key] = False
+            return page
+        self._takes_limit[key] = True
+        return page
 
     def _fetch_page(self, endpoint: str, envelope: Envelope, params: Mapping[str, str]) -> Page:
         return self.fetch(
@@ -151,6 +157,11 @@ class CourierClient(VendorClient):
                 "connection succeeds, the plan of the workspace does not include it: change the "
                 "plan with Courier, or remove the stream from the sync."
             )
+        if status == requests.codes.not_found and self._name != KEY_STREAM:
+            return config_error(
+                f"Courier does not have {self._name} here (HTTP 404: {text}). Not every region has "
+                "every feature. Remove the stream from the sync."
+            )
         if status in (requests.codes.unauthorized, requests.codes.forbidden):
             return config_error(
                 f"Courier refused the API key (HTTP {status}: {text}). Copy a current key from "
@@ -160,11 +171,15 @@ class CourierClient(VendorClient):
 
 
 def validate_page(envelope: Envelope, content: bytes) -> Page:
-    """Return the page in a body. Raises NotJsonError, or BrokenBodyError if a part is missing.
+    """Return the page in a body. Raises NotJsonError, or BrokenBodyError if a part is missing."""
+    return read_page(envelope, parse_body(content))
+
+
+def read_page(envelope: Envelope, body: Any) -> Page:
+    """Return the page in a parsed body. Raises BrokenBodyError if a part is missing.
 
     A body without rows or without paging is broken. It is not an empty page.
     """
-    body: Any = parse_body(content)
     found = [key for key in envelope.rows_keys if isinstance(body, dict) and key in body]
     rows: Any = body[found[0]] if found else None
     if found and rows is None and envelope.may_be_null:
@@ -186,7 +201,11 @@ def validate_page(envelope: Envelope, content: bytes) -> Page:
 
 
 def _validate_object(having: Mapping[str, str], content: bytes) -> Row:
-    body: Any = parse_body(content)
+    return read_object(having, parse_body(content))
+
+
+def read_object(having: Mapping[str, str], body: Any) -> Row:
+    """Return a parsed body as a row. Raises BrokenBodyError without the values of `having`."""
     for key, value in having.items():
         if not isinstance(body, dict) or body.get(key) != value:
             msg = f"expected an object whose '{key}' is the one in the request"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from http_source.in_order import in_order
 from http_source.instants import EpochMs
 from http_source.retry import RefusedError
 from http_source.stream import RowBatch
-from source_courier.children import AHEAD, GONE, GoneParents
+from source_courier.children import AHEAD, GONE, LEAST_GONE, GoneParents
 from source_courier.client import CursorRefusedError
 from source_courier.context import CourierContext
 from source_courier.newest_first import INDEX_LAG, NewestFirstStream, moment_of, saved_walk
@@ -55,6 +56,8 @@ class MessageChildStream(CourierStream, ABC):
         "full refresh: one per message"
     )
     parent: ClassVar[type[NewestFirstStream]]
+    # Whether it is usual that no message has rows yet.
+    may_all_be_missing: ClassVar[bool] = False
     cursor_field: ClassVar[str]
     page_limit = None
 
@@ -73,7 +76,7 @@ class MessageChildStream(CourierStream, ABC):
     def read_batches(self, sync_mode: SyncMode) -> Iterator[RowBatch]:
         """Yield the rows of one message at a time; behind a page of messages, with its state."""
         saved = saved_walk(self.name, self._state, sync_mode)
-        count = GoneParents()
+        count = GoneParents(least=math.inf if self.may_all_be_missing else LEAST_GONE)
         newest: EpochMs = saved.get("newest") or 0
         since = None if sync_mode is SyncMode.full_refresh else self._since()
         bound = saved["bound"] if "bound" in saved else self.bound(sync_mode)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from http_source.body import BrokenBodyError
 
 
 class Paging(ABC):
-    """One family of paging."""
+    """One family of paging. `form` is its envelope in words."""
+
+    form: ClassVar[str]
 
     @staticmethod
     @abstractmethod
@@ -31,6 +33,8 @@ class MoreAndCursor(Paging):
 
     https://www.courier.com/docs/reference/sent-messages/list-messages
     """
+
+    form = "paging.more and paging.cursor"
 
     @staticmethod
     def next_cursor(body: Mapping[str, Any]) -> str | None:
@@ -50,6 +54,8 @@ class HasMore(Paging):
     https://www.courier.com/docs/api-reference/tenants/get-a-list-of-tenants
     """
 
+    form = "has_more and cursor"
+
     @staticmethod
     def next_cursor(body: Mapping[str, Any]) -> str | None:
         """See `Paging`."""
@@ -65,6 +71,8 @@ class CursorAlone(Paging):
     https://www.courier.com/docs/api-reference/automations/list-automations
     """
 
+    form = "cursor"
+
     @staticmethod
     def next_cursor(body: Mapping[str, Any]) -> str | None:
         """See `Paging`."""
@@ -77,6 +85,8 @@ class NextCursor(Paging):
     The lists of runs, in the types of Courier's Python SDK 9.13.0 (`types/journeys`).
     """
 
+    form = "next_cursor"
+
     @staticmethod
     def next_cursor(body: Mapping[str, Any]) -> str | None:
         """See `Paging`."""
@@ -88,6 +98,8 @@ class OneReply(Paging):
 
     https://www.courier.com/docs/reference/logs/message-history
     """
+
+    form = "no next page"
 
     @staticmethod
     def next_cursor(body: Mapping[str, Any]) -> str | None:

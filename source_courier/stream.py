@@ -43,7 +43,7 @@ class CourierStream(VendorStream, ABC):
         self.context = context
         self._pool = context.pool
         self.client = CourierClient(self, context)
-        self._envelope = Envelope(
+        self.envelope = Envelope(
             self.rows_keys, self.id_keys, self.paging, may_be_null=self.rows_may_be_null
         )
 
@@ -65,7 +65,7 @@ class CourierStream(VendorStream, ABC):
         """Fetch a page as `get_page` does, but raise RefusedError for a refusal."""
         return self.client.get_page(
             endpoint or self.endpoint,
-            self._envelope,
+            self.envelope,
             cursor,
             params,
             limit=self.page_limit,

@@ -85,6 +85,8 @@ class MessageInfo(MessageChildStream):
     endpoint = "messages/{id}"
     parent = Messages
     cursor_field = "enqueued"
+    # A reply is the row itself.
+    rows_keys = ()
 
     def fetch(self, message: str, endpoint: str) -> list[Row]:
         """See `MessageChildStream`."""
@@ -133,6 +135,8 @@ class MessageOutput(_MessagePart):
 
     name = "message_output"
     endpoint = "messages/{id}/output"
+    # A message has no content before it is rendered.
+    may_all_be_missing = True
 
 
 # Templates and content.

@@ -252,6 +252,7 @@ class WindowsVerb(Verb):
     """`source-kustomer windows --config secrets/kustomer.json --windows 4`."""
 
     name = "windows"
+    summary = "Propose windows of about equal size for a backfill with several API keys."
     purpose = (
         "Propose windows of about equal size for a backfill with several API keys, from Kustomer's "
         "counts. See docs/backfill.md."

@@ -150,7 +150,7 @@ def validate(stream, body):
     """Return the page that the stream's client makes from a body."""
     content = json.dumps(body).encode()
     if stream in COURIER:
-        return validate_page(stream._envelope, content)
+        return validate_page(stream.envelope, content)
     if isinstance(stream, SearchStream):
         return validate_search_page(stream._subject, Query(0, None), body, len(content))
     return validate_list_page({"page": "1", "pageSize": "500"}, updated_at, content)

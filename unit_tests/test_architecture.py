@@ -71,6 +71,13 @@ def test_every_file_is_in_the_box_of_its_package(file):
     assert name == "__init__.py" or re.search(rf"(?<!\w){re.escape(name)}", boxes[package])
 
 
+def test_every_file_in_the_flow_exists():
+    flow = PAGE.partition("```mermaid")[2].partition("```")[0]
+    named = set(re.findall(r"\w+\.py", flow))
+    assert {"process.py", "client.py", "output.py"} <= named
+    assert named <= {file.rpartition("/")[2] for file in FILES}
+
+
 def test_a_record_passes_the_files_of_the_route_and_no_more_than_ten(requests_mock, answer):
     """Collects our files that are called while a record is made and emitted."""
     on_route = set(route())

@@ -289,18 +289,31 @@ def trace_of(finished):
     return trace
 
 
-def test_no_verb_is_a_config_error_that_names_them():
+def test_no_command_is_told_with_the_known_ones_and_nothing_on_stdout():
     finished = start()
-    assert finished.returncode == 1
-    assert trace_of(finished)["failure_type"] == "config_error"
-    assert "spec, check, discover or read" in trace_of(finished)["message"]
+    assert finished.returncode == 2
+    assert finished.stdout == b""
+    for name in (b"spec", b"check", b"discover", b"read", b"doctor"):
+        assert name in finished.stderr
+    assert finished.stderr.endswith(b"error: no command was given\n")
 
 
-def test_an_unknown_verb_is_told_with_the_known_ones():
+def test_an_unknown_command_is_told_with_the_known_ones():
     finished = start("write")
     assert finished.returncode == 2
-    assert all(message["type"] == "LOG" for message in messages_of(finished))
-    assert b"spec" in finished.stderr
+    assert finished.stdout == b""
+    (line,) = (line for line in finished.stderr.splitlines() if b"error: " in line)
+    assert b"'write'" in line
+    for name in (b"spec", b"check", b"discover", b"read", b"doctor"):
+        assert name in line
+
+
+def test_a_missing_argument_is_told_with_how_the_command_is_used():
+    finished = start("read", "--config", "config.json")
+    assert finished.returncode == 2
+    assert finished.stdout == b""
+    assert b"--config FILE --catalog FILE" in finished.stderr
+    assert b"required: --catalog" in finished.stderr
 
 
 def test_a_missing_file_ends_with_exit_code_1_and_one_trace(tmp_path):

@@ -123,6 +123,15 @@ def test_a_refusal_fails_one_stream_with_a_config_error(workspace, sync, stream,
     assert len(output.rows(other)) == len(vendor.rows(other))
 
 
+@each(CourierListStream)
+def test_a_list_that_does_not_exist_is_a_config_error(workspace, sync, stream):
+    vendor = workspace(refused=(f"{stream.name}=404",))
+    output = sync(vendor, stream.name)
+    ((failure, message),) = output.errors(stream.name)
+    assert failure is FailureType.config_error
+    assert "Not every region" in message
+
+
 @each(CourierListStream, but=("journeys", "automations"))
 def test_a_list_goes_on_behind_the_page_of_a_saved_state(workspace, sync, stream):
     vendor = workspace(page_size=4, tables=many(stream, 130))
@@ -273,7 +282,7 @@ def test_the_children_come_in_the_order_of_the_parents(workspace, sync, stream):
     assert order == [one for one in dict.fromkeys(listed) if one in order]
 
 
-@each(ChildStream, MessageChildStream)
+@each(ChildStream, MessageChildStream, but=("message_output",))
 def test_the_stream_fails_when_no_parent_is_known(workspace, sync, stream):
     vendor = workspace(rows=12)
     parents = vendor.rows(stream.parent.name)

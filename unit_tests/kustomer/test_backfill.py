@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from http_source.arguments import parse_arguments
 from http_source.instants import parse_instant
 from http_source.process import launch
 from http_source.verbs import run_verb
@@ -58,7 +59,8 @@ def propose(tmp_path, capsys):
         )
         source = SourceKustomer()
         args = ["windows", "--config", str(path), "--windows", str(windows), *more]
-        code = run_verb(source, source.verbs(), args)
+        parsed = parse_arguments(source.verbs(), args)
+        code = run_verb(source, parsed.verb, parsed)
         return Proposal(code, capsys.readouterr())
 
     return propose

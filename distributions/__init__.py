@@ -1,0 +1,1 @@
+"""The wheels and sdists of a release."""
