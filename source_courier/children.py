@@ -70,6 +70,10 @@ class ChildStream(FullRefreshMixin, CourierStream, ABC):
     The children of several parents are fetched at once and emitted in the order of the parents.
     """
 
+    requests = (
+        "one per page for each row of `{parent}`, and the pages of `{parent}` once for all its "
+        "children"
+    )
     parent: ClassVar[type[ParentStream]]
     # The column with the parent's id.
     parent_id: ClassVar[str]

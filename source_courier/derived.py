@@ -23,6 +23,7 @@ class SectionStream(FullRefreshMixin, ParentStream, ABC):
     https://www.courier.com/docs/api-reference/workspace-preferences/list-sections
     """
 
+    requests = "one for all tables of sections"
     endpoint = "preferences/sections"
     paging = OneReply
     page_limit = None
@@ -66,6 +67,7 @@ class SectionStream(FullRefreshMixin, ParentStream, ABC):
 class ParentPartStream(FullRefreshMixin, CourierStream, ABC):
     """Rows that each row of a parent's list holds. The walk of the parents is shared."""
 
+    requests = "the pages of `{parent}` once for all its children"
     parent: ClassVar[type[ParentStream]]
 
     def prefetch(self, sync_mode: SyncMode) -> None:

@@ -27,6 +27,7 @@ class CourierListStream(ParentStream, ABC):
     `{"variant": int}` from the second one on.
     """
 
+    requests = "one per page"
     # The parameters of each walk. Several walks make one table; a row that they share comes once.
     variants: ClassVar[Sequence[Mapping[str, str]]] = ({},)
 

@@ -51,6 +51,10 @@ class MessageChildStream(CourierStream, ABC):
     last sync. Within a read it also holds the position in the list of messages.
     """
 
+    requests = (
+        "one per new or changed message, and the pages of `{parent}` once for all its children; a "
+        "full refresh: one per message"
+    )
     parent: ClassVar[type[NewestFirstStream]]
     # Whether it is usual that no message has rows yet.
     may_all_be_missing: ClassVar[bool] = False

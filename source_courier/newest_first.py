@@ -33,6 +33,7 @@ class NewestFirstStream(CourierStream, ABC):
     beside the old value in an incremental sync. walk.py reads the list.
     """
 
+    requests = "one per page down to the bound"
     cursor_field: ClassVar[str]
     # The parameter that leaves out older rows, and the forms in which it may take a moment.
     since_parameter: ClassVar[str | None] = None

@@ -83,6 +83,11 @@ class RunStream(NewestFirstStream, ABC):
     window when that and all older ones are complete.
     """
 
+    # A look-back of 7 days alone makes 28 windows of 6 hours.
+    requests = (
+        "one per page; an incremental sync: one per page of each window of time, and at most "
+        f"{_MOST_WINDOWS} windows"
+    )
     key = ("run_id",)
     id_keys = ("run_id",)
     paging = NextCursor
@@ -210,6 +215,10 @@ class RunStepStream(CourierStream, ABC):
     parents' state: `{"run_created_at": str, "open": [id, ...]}`.
     """
 
+    requests = (
+        "one per run that is new or was not final, and those of `{parent}`; a full refresh: one "
+        "per run"
+    )
     parent: ClassVar[type[RunStream]]
     key = ("run_id", "ordinal")
     id_keys = ()

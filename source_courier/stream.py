@@ -31,6 +31,9 @@ class CourierStream(VendorStream, ABC):
     id_keys: ClassVar[tuple[str, ...]] = ("id",)
     # How many rows a page is asked for; None where the list has no pages.
     page_limit: ClassVar[int | None] = LARGEST_PAGE
+    # How many requests a sync makes: the page of the source says so. "{parent}" stands for the name
+    # of the parents' stream.
+    requests: ClassVar[str]
 
     client: CourierClient
 

@@ -430,6 +430,7 @@ class DigestInstances(ChildStream):
     """
 
     name = "digest_instances"
+    requests = "one per page for each row of `{parent}`, and the one for all tables of sections"
     endpoint = "digests/schedules/{id}/instances"
     parent = DigestSchedules
     parent_id = "schedule_id"
@@ -473,6 +474,7 @@ class AuditEvents(CourierListStream):
 class _Flows(CourierListStream):
     """Published flows, then drafts."""
 
+    requests = "one per page of the published ones, and one per page of the drafts"
     key = ("id", "version")
     paging = CursorAlone
     rows_keys = ("templates",)

@@ -20,6 +20,7 @@ import pytest
 
 from http_source.stream import VendorStream
 from source_courier import SourceCourier
+from source_courier.stream import CourierStream
 from source_kustomer import SourceKustomer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -118,14 +119,11 @@ def requests_of(source: str, stream: VendorStream) -> str:
 
 
 def cost_of(stream: VendorStream) -> str:
-    """Return how many requests a stream of Courier makes, by the parts of its endpoint."""
-    endpoint = getattr(type(stream), "endpoint", None)
-    if endpoint is None:
-        return "none"
-    if "{" not in endpoint:
-        return "one per page"
-    parent = getattr(type(stream), "parent", None)
-    return f"one per page, for each row of {f'`{parent.name}`' if parent else 'its parent'}"
+    """Return how many requests a stream of Courier makes, as its class says; else nothing."""
+    if not isinstance(stream, CourierStream):
+        return ""
+    parent = getattr(stream, "parent", None)
+    return stream.requests.format(parent=parent.name if parent else "")
 
 
 def table_of_streams(source: str) -> str:
