@@ -7,7 +7,6 @@ from abc import ABC
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
-from urllib.parse import quote
 
 import requests
 from airbyte_cdk.models import SyncMode
@@ -17,11 +16,11 @@ from http_source.errors import system_error
 from http_source.in_order import in_order
 from http_source.retry import RefusedError
 from http_source.stream import FullRefreshMixin
-from source_courier.client import CursorRefusedError, Page
+from source_courier.client import CursorRefusedError, Page, path_part
 from source_courier.context import CourierContext
 from source_courier.parents import shared_pages
 from source_courier.progress_guard import ProgressGuard
-from source_courier.stream import CourierStream, PageChain, ParentStream
+from source_courier.stream import CourierStream, PageChain, ParentStream, without_repeated
 
 # How many parents' children may be under way or wait to be emitted. Eight requests at once are six
 # times faster than one by one at any latency, with room for the parents' own pages.
@@ -107,7 +106,7 @@ class ChildStream(FullRefreshMixin, CourierStream, ABC):
             yield row[self.parent.child_columns[0]]
 
     def _endpoint(self, parent: str) -> str:
-        return self.endpoint.format(id=quote(parent, safe=""))
+        return self.endpoint.format(id=path_part(parent))
 
     def _first_pages(self, parent: str) -> list[Page] | None:
         """The first pages of a parent's children; None if the parent is gone."""
@@ -122,7 +121,8 @@ class ChildStream(FullRefreshMixin, CourierStream, ABC):
         guard = ProgressGuard(endpoint, self.id_keys)
         while len(pages) < _PAGES_AHEAD and (cursor := pages[-1].next_cursor) is not None:
             guard.require_progress(pages[-1].rows, cursor)
-            pages.append(self._page(endpoint, cursor))
+            page = self._page(endpoint, cursor)
+            pages.append(without_repeated(page, pages[-1].rows))
         return pages
 
     def _page(self, endpoint: str, cursor: str) -> Page:
@@ -136,7 +136,8 @@ class ChildStream(FullRefreshMixin, CourierStream, ABC):
         cursor = first[-1].next_cursor
         if cursor is not None:
             try:
-                yield from PageChain(self, {}, self._endpoint(parent)).follow(cursor)
+                chain = PageChain(self, {}, self._endpoint(parent))
+                yield from chain.follow(cursor, first[-1].rows)
             except CursorRefusedError as error:
                 raise system_error(f"Stream {self.name}: {error}") from None
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 import requests
 from airbyte_cdk.utils.traced_exception import AirbyteTracedException
@@ -58,6 +59,14 @@ class Page:
 
     rows: Sequence[Row]
     next_cursor: str | None
+
+
+def path_part(ident: str) -> str:
+    """Encode an ID as one part of a path. Raises a system error if that cannot be done."""
+    if ident in (".", ".."):
+        # Every HTTP client takes these for steps in the path, however they are encoded.
+        raise system_error(f"Courier shows a row with the ID {ident!r}, which no path can hold.")
+    return quote(ident, safe="")
 
 
 class CursorRefusedError(Exception):

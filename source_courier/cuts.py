@@ -56,6 +56,13 @@ class Cuts:
         self._pending: dict[str, EpochMs] = {}
         self._cuts_left = _MOST_CUTS_EACH * most
 
+    def forget(self) -> None:
+        """Build no cursor any more: the walk begins anew."""
+        self._proofs_left = self._cuts_left = 0
+        self._wanted.clear()
+        for asked in (self._jumps, self._looks, self._pending):
+            asked.clear()
+
     def learn(self, segment: Segment, page: Page, moments: _Moments, *, is_alone: bool) -> None:
         """Learn from a page of a segment."""
         known = [moment for moment in moments if moment is not None]

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from airbyte_cdk.models import SyncMode
 
+from http_source.body import is_id
 from http_source.columns import Row
 from http_source.errors import system_error
 from http_source.stream import FullRefreshMixin
@@ -61,7 +62,13 @@ class SectionStream(FullRefreshMixin, ParentStream, ABC):
 
         for page in shared_pages(self.context, self.endpoint, begin).read():
             for section in page:
-                yield from self.rows_of(section)
+                for row in self.rows_of(section):
+                    if not is_id(row.get(self.key[0])):
+                        raise system_error(
+                            f"Stream {self.name}: GET /{self.endpoint} shows a row without "
+                            f"'{self.key[0]}' in section {section['id']!r:.100}. Expected a text."
+                        )
+                    yield row
 
 
 class ParentPartStream(FullRefreshMixin, CourierStream, ABC):

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 from http_source.body import BrokenBodyError
 from http_source.columns import Row
 from http_source.doctor import Answer, AskingMixin, Assumption, Check
 from http_source.instants import EpochMs
-from source_courier.client import PARAMETER_REFUSALS, CourierClient, Page, read_object, read_page
+from source_courier.client import (
+    PARAMETER_REFUSALS,
+    CourierClient,
+    Page,
+    path_part,
+    read_object,
+    read_page,
+)
 from source_courier.stream import CourierStream
 from source_courier.streams import Messages
 
@@ -39,7 +45,7 @@ class DoctorClient(AskingMixin, CourierClient):
         """A page of a stream's list, asked for and validated as in a sync. `parent` is an ID."""
         endpoint = stream.endpoint
         if parent is not None:
-            endpoint = endpoint.format(id=quote(parent, safe=""))
+            endpoint = endpoint.format(id=path_part(parent))
         sent, limit = dict(params or {}), {}
         if stream.page_limit is not None and stream.endpoint not in self._refused_limit:
             limit = {"limit": str(stream.page_limit)}

@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
-from urllib.parse import quote
 
 from airbyte_cdk.models import SyncMode
 
@@ -19,7 +18,7 @@ from http_source.instants import EpochMs
 from http_source.retry import RefusedError
 from http_source.stream import RowBatch
 from source_courier.children import AHEAD, GONE, LEAST_GONE, GoneParents
-from source_courier.client import CursorRefusedError
+from source_courier.client import CursorRefusedError, path_part
 from source_courier.context import CourierContext
 from source_courier.newest_first import INDEX_LAG, NewestFirstStream, moment_of, saved_walk
 from source_courier.parents import shared_pages
@@ -175,7 +174,7 @@ class MessageChildStream(CourierStream, ABC):
 
     def _fetch(self, message: str) -> list[Row] | None:
         try:
-            return self.fetch(message, self.endpoint.format(id=quote(message, safe="")))
+            return self.fetch(message, self.endpoint.format(id=path_part(message)))
         except RefusedError as refused:
             if refused.status in GONE:
                 return None

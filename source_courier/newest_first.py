@@ -12,7 +12,7 @@ from airbyte_cdk.utils.traced_exception import AirbyteTracedException
 from http_source.cdk import FULL_REFRESH_COMPLETE
 from http_source.columns import Row
 from http_source.errors import config_error, system_error
-from http_source.instants import EpochMs, format_instant, parse_instant
+from http_source.instants import EARLIEST, LATEST, EpochMs, format_instant, parse_instant
 from http_source.retry import RefusedError
 from http_source.stream import RowBatch
 from source_courier.client import CursorRefusedError
@@ -47,7 +47,7 @@ class NewestFirstStream(CourierStream, ABC):
 
     def prefetch(self, sync_mode: SyncMode) -> None:
         """Fetch the first page now, unless a position is saved."""
-        if not self._saved_walk(sync_mode):
+        if not self._saved_walk(sync_mode) and not self.requires_row:
             walk = self.walk(self._bound(sync_mode))
             walk.prefetch()
             self._prefetched = (sync_mode, walk)
@@ -56,14 +56,14 @@ class NewestFirstStream(CourierStream, ABC):
         """Yield a page at a time, with the state from which a later sync continues."""
         saved = self._saved_walk(sync_mode)
         bound = saved.get("bound") if "bound" in saved else self._bound(sync_mode)
+        # The row that must come is fetched before the list that must have it.
+        required = self.required_row(bound) if self.requires_row and not saved else None
         walk = self._take_walk(sync_mode, bound, saved)
-        required = None if saved else self.required_row()
-        is_begun = not saved
+        is_resumed = bool(saved)
         newest: EpochMs | None = saved.get("newest")
         while True:
             try:
                 for rows in walk.rows():
-                    is_begun = True
                     newest = max(filter(None, (newest, walk.newest)), default=None)
                     if required is not None and any(row["id"] == required for row in rows):
                         required = None
@@ -73,7 +73,7 @@ class NewestFirstStream(CourierStream, ABC):
                     yield RowBatch(self.fit(rows), state)
                 break
             except CursorRefusedError as error:
-                if is_begun:
+                if not is_resumed:
                     raise system_error(str(error)) from None
                 # A cursor may expire between two syncs. The rows of the last sync come again.
                 self.logger.warning(
@@ -82,7 +82,7 @@ class NewestFirstStream(CourierStream, ABC):
                     error.status,
                 )
                 bound = self._bound(sync_mode)
-                walk, is_begun = self.walk(bound), True
+                walk, is_resumed = self.walk(bound), False
         if required is not None:
             raise self.missing(required)
         yield RowBatch((), self._final_state(sync_mode, newest))
@@ -92,7 +92,7 @@ class NewestFirstStream(CourierStream, ABC):
     ) -> Walk:
         """One read of the list down to a bound. `most` limits its segments."""
         filters: list[Mapping[str, str]] = []
-        if bound is not None and self.since_parameter is not None:
+        if bound is not None and bound > 0 and self.since_parameter is not None:
             # A millisecond earlier, because the filter may leave out the moment itself.
             filters = [{self.since_parameter: form(bound - 1)} for form in self.since_forms]
         return Walk(
@@ -107,8 +107,11 @@ class NewestFirstStream(CourierStream, ABC):
         """The parameters of every request. For override."""
         return {}
 
-    def required_row(self) -> str | None:
-        """The ID of a row that the read must bring. For override."""
+    # Whether a row must come, so that the read is believed.
+    requires_row: bool = False
+
+    def required_row(self, bound: EpochMs | None) -> str | None:
+        """The ID of a row at or after the bound that the read must bring. For override."""
         return None
 
     def missing(self, ident: str) -> AirbyteTracedException:
@@ -137,7 +140,10 @@ class NewestFirstStream(CourierStream, ABC):
 
     def _bound(self, sync_mode: SyncMode) -> EpochMs | None:
         saved = self.watermark() if sync_mode is SyncMode.incremental else None
-        since = None if saved is None else saved - max(self.lookback(), INDEX_LAG)
+        since = None
+        if saved is not None:
+            # A state of the future must not hide the rows before it.
+            since = min(saved, self.context.clock.now()) - max(self.lookback(), INDEX_LAG)
         return max((one for one in (since, self.start()) if one is not None), default=None)
 
     def watermark(self) -> EpochMs | None:
@@ -146,7 +152,7 @@ class NewestFirstStream(CourierStream, ABC):
         if saved is None:
             return None
         moment = moment_of(saved)
-        if moment is None:
+        if moment is None or not EARLIEST <= moment <= LATEST:
             raise config_error(
                 f"The saved state of stream {self.name} cannot be understood: "
                 f"{self.cursor_field} is {saved!r:.100}. Reset the stream, or mend its state."
@@ -219,7 +225,10 @@ def saved_walk(name: str, state: Mapping[str, Any], sync_mode: SyncMode) -> Mapp
     if walk is None:
         return {}
     parts = walk.get("segments") if isinstance(walk, Mapping) else None
-    if not isinstance(parts, list) or not parts or not all(map(_is_part, parts)):
+    is_whole = isinstance(walk, Mapping) and all(
+        walk.get(name) is None or type(walk[name]) is int for name in ("bound", "newest", "began")
+    )
+    if not is_whole or not isinstance(parts, list) or not parts or not all(map(_is_part, parts)):
         raise config_error(
             f"The saved state of stream {name} cannot be understood: it does not hold the segments "
             "of an unfinished read. Reset the stream."

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from abc import ABC
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from typing import Any, ClassVar
-from urllib.parse import quote
 
 from airbyte_cdk.models import SyncMode
 
@@ -20,20 +19,20 @@ from http_source.instants import EpochMs, format_instant
 from http_source.retry import RefusedError
 from http_source.stream import RowBatch
 from source_courier.children import AHEAD, GONE, GoneParents
-from source_courier.client import PARAMETER_REFUSALS, CursorRefusedError, Page
+from source_courier.client import PARAMETER_REFUSALS, CursorRefusedError, Page, path_part
 from source_courier.context import CourierContext
 from source_courier.newest_first import INDEX_LAG, NewestFirstStream
 from source_courier.paging import NextCursor, OneReply
 from source_courier.progress_guard import ProgressGuard
 from source_courier.stream import CourierStream
 
-_HOUR: EpochMs = 60 * 60 * 1000
-_DAY: EpochMs = 24 * _HOUR
+_DAY: EpochMs = 24 * 60 * 60 * 1000
 # "kept 95 days", says Courier's Python SDK 9.13.0. A day more, because a day is not everywhere the
 # same.
 _KEPT: EpochMs = 96 * _DAY
-# A window is at least so long, and there are at most so many: an empty one costs a request.
-_SHORTEST_WINDOW, _MOST_WINDOWS = 6 * _HOUR, 32
+# There are at most so many windows, of whole days in UTC: an empty one costs a request, and a bound
+# that is read as a date, without its time, must not cut off a part of a day.
+_MOST_WINDOWS = 32
 _AT_ONCE = 8
 # Bounds are sent a second wider than they are, because Courier may cut off parts of a second. A row
 # that is further outside than a day shows that the filter does nothing: a bound may also be read as
@@ -56,10 +55,11 @@ class _Window:
     guard: ProgressGuard
     cursor: str | None = None
     is_done: bool = False
+    last_rows: Sequence[Row] = ()
 
     def params(self) -> dict[str, str]:
         """The filter: both bounds are inclusive, says Courier's Python SDK 9.13.0."""
-        params = {"start_date": format_instant(self.lower - _WIDER)}
+        params = {"start_date": format_instant(max(0, self.lower - _WIDER))}
         if self.upper is not None:
             params["end_date"] = format_instant(self.upper + _WIDER)
         return params
@@ -128,8 +128,9 @@ class RunStream(NewestFirstStream, ABC):
 
     def _windows(self, now: EpochMs) -> list[_Window]:
         lower = max(self._bound(SyncMode.incremental) or 0, now - _KEPT)
-        count = max(1, min(_MOST_WINDOWS, (now - lower) // _SHORTEST_WINDOW))
-        edges = [lower + (now - lower) * number // count for number in range(count)]
+        first = lower // _DAY * _DAY
+        days = -(-(now - first) // (_DAY * _MOST_WINDOWS))
+        edges = [lower, *range(first + days * _DAY, now, days * _DAY)]
         return [
             _Window(edge, after, ProgressGuard(self.endpoint, self.id_keys))
             for edge, after in zip(edges, [*edges[1:], None], strict=True)
@@ -141,6 +142,7 @@ class RunStream(NewestFirstStream, ABC):
         waiting = deque(windows)
         under_way: dict[Future[Page], _Window] = {}
         proving: set[EpochMs] = set()
+        undated: set[str] = set()
         try:
             while waiting or under_way:
                 while waiting and len(under_way) < _AT_ONCE:
@@ -161,8 +163,12 @@ class RunStream(NewestFirstStream, ABC):
                     rows = [
                         row
                         for row, moment in zip(page.rows, moments, strict=True)
-                        if moment is None or window.has(moment)
+                        if row not in window.last_rows
+                        and (row["run_id"] not in undated if moment is None else window.has(moment))
                     ]
+                    window.last_rows = page.rows
+                    # No window should show them. If each one does, they come once.
+                    undated.update(row["run_id"] for row in rows if self.moment(row) is None)
                     if rows and len(proving) < _PROVING_WINDOWS:
                         proving.add(window.lower)
                         emitted.update(row["run_id"] for row in rows)
@@ -195,7 +201,9 @@ class RunStream(NewestFirstStream, ABC):
         return self._at(complete[-1].upper or 0)
 
     def _at(self, moment: EpochMs) -> dict[str, Any]:
-        return {self.cursor_field: format_instant(max(moment, self.watermark() or 0))}
+        # The vendor's clock is known by now. It may be behind ours.
+        now = self.context.clock.now()
+        return {self.cursor_field: format_instant(min(now, max(moment, self.watermark() or 0)))}
 
 
 # A run in one of these states does not change any more. Courier may add states.
@@ -240,9 +248,10 @@ class RunStepStream(CourierStream, ABC):
         self._runs.state = self._parents_state()
         saved = self._state.get("open")
         # None: not known, so all runs within the look-back are read.
-        open_before = frozenset(saved) if isinstance(saved, list) else None
+        open_before = frozenset(map(str, saved)) if isinstance(saved, list) else None
         is_known = open_before is not None or self._runs.watermark() is None
-        open_now: list[str] = []
+        # A read that goes on in the middle does not see the runs above that place again.
+        open_now: list[str] = list(open_before or ()) if "walk" in self._state else []
         count = GoneParents()
         parents = self._parents(sync_mode, open_before, open_now)
         last: Mapping[str, Any] = dict(FULL_REFRESH_COMPLETE) if is_full else {}
@@ -293,6 +302,7 @@ class RunStepStream(CourierStream, ABC):
         own = dict(state)
         if self._runs.cursor_field in own:
             own[self.cursor_field] = own.pop(self._runs.cursor_field)
+        if self.cursor_field in own or "walk" in own:
             runs = list(dict.fromkeys(open_runs))
             own["open"] = runs if is_known and len(runs) <= _MOST_OPEN else None
         return own
@@ -300,7 +310,7 @@ class RunStepStream(CourierStream, ABC):
     def _fetch_steps(self, item: _RunOrState) -> list[Row] | None:
         if item[0] is None:
             return []
-        endpoint = self.endpoint.format(id=quote(item[0]["run_id"], safe=""))
+        endpoint = self.endpoint.format(id=path_part(item[0]["run_id"]))
         try:
             return list(self.try_page(None, {}, endpoint).rows)
         except RefusedError as refused:

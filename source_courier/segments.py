@@ -51,6 +51,8 @@ class Segment:
     guard: ProgressGuard
     id_key: str = "id"
     cursor: str | None = None
+    # The parameters of its requests.
+    params: Mapping[str, str] = field(default_factory=dict)
     # The built cursor with which it began; None for the first segment and for a resumed one.
     built: str | None = None
     next: Segment | None = None
@@ -64,6 +66,8 @@ class Segment:
     marks: dict[str, EpochMs | None] = field(default_factory=dict)
     # Digests of the rows that it emitted, until the segment before it has met it.
     emitted: bytearray | None = None
+    # Whether these are kept to the end, because the whole walk may have to begin again.
+    keeps_emitted: bool = False
     # Digests of rows that absorbed segments emitted.
     _known: set[bytes] = field(default_factory=set)
     # The IDs of its last page: a cursor may include the row that it names.
@@ -74,6 +78,8 @@ class Segment:
     # Whether some row was older than one before it: until then, nothing shows the order.
     is_descending: bool = False
     pages: int = 0
+    # The IDs of a page that is fetched once more; None if none is.
+    repeated: frozenset[str] | None = None
 
     def take(self, rows: Sequence[Row], moments: Sequence[EpochMs | None]) -> list[int]:
         """Note a page and return the places of the rows to emit, in order.
@@ -93,6 +99,7 @@ class Segment:
         self._absorb_what_this_passes([row[self.id_key] for row in rows], known)
         places = list(self._places(rows))
         self._last_ids = frozenset(row[self.id_key] for row in rows)
+        self.repeated = None
         remembered = self.lead if self.built is not None and not self.pages else self.marks
         if remembered is self.lead or len(self.marks) < _MOST_MARKS:
             pairs = zip(rows, moments, strict=True)
@@ -111,7 +118,8 @@ class Segment:
                 continue
             if following is not None and ident in following.marks:
                 self.is_done = True
-                following.emitted = None
+                if not self.keeps_emitted:
+                    following.emitted = None
                 return
             if following is not None and ident in following.lead:
                 continue
@@ -154,11 +162,21 @@ class Segment:
         emitted = bytes(self.emitted or b"")
         return {emitted[at : at + 16] for at in range(0, len(emitted), 16)} | self._known
 
-    def restart(self) -> None:
-        """Begin at the first page again, and leave out what was emitted."""
-        self._known = self.digests()
-        self.cursor, self._newest, self._last_ids = None, None, frozenset()
-        self.guard = ProgressGuard(self.guard.endpoint, (self.id_key,))
+    def leave_out(self, digests: set[bytes]) -> None:
+        """Emit none of these rows."""
+        self._known |= digests
+
+    def repeat(self, cursor: str | None, params: Mapping[str, str]) -> None:
+        """Fetch the last page once more, with other parameters. Its rows are not emitted again.
+
+        A row that arrived meanwhile may stand above them.
+        """
+        self.cursor, self.params, self._newest = cursor, params, None
+        self.repeated = self._last_ids
+
+    def is_answered(self, idents: Sequence[str]) -> bool:
+        """Whether a page is the repeated one: the cursor means the same with other parameters."""
+        return self.repeated is None or not self.repeated or not self.repeated.isdisjoint(idents)
 
     def saved_marks(self) -> list[list[str | EpochMs | None]]:
         """The marks as a state holds them."""

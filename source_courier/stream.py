@@ -107,8 +107,8 @@ class PageChain:
         """Request a page now. `follow` takes it if it begins there."""
         self._ahead = (cursor, self._pool.submit(self._get, cursor))
 
-    def follow(self, cursor: str | None) -> Iterator[Page]:
-        """Yield the page of a cursor and all pages behind it."""
+    def follow(self, cursor: str | None, before: Sequence[Row] = ()) -> Iterator[Page]:
+        """Yield the page of a cursor and all pages behind it. `before` are the rows above it."""
         endpoint = self._endpoint or self._stream.endpoint
         guard = ProgressGuard(endpoint, self._stream.id_keys)
         while True:
@@ -119,9 +119,16 @@ class PageChain:
             if cursor is not None:
                 guard.require_progress(page.rows, cursor)
                 self.prefetch(cursor)
-            yield page
+            yield without_repeated(page, before)
+            before = page.rows
             if cursor is None:
                 return
 
     def _get(self, cursor: str | None) -> Page:
         return self._stream.get_page(cursor, self._params, self._endpoint)
+
+
+def without_repeated(page: Page, before: Sequence[Row]) -> Page:
+    """Leave out rows that the page before showed: a cursor may include the row that it names."""
+    rows = [row for row in page.rows if row not in before] if before else page.rows
+    return page if len(rows) == len(page.rows) else Page(rows, page.next_cursor)

@@ -54,17 +54,20 @@ class Messages(NewestFirstStream):
         """See `NewestFirstStream`."""
         return moment
 
-    def required_row(self) -> str | None:
-        """With archived messages, the newest message that is not archived.
+    @property
+    def requires_row(self) -> bool:  # type: ignore[override]
+        """Whether the newest message that is not archived must come.
 
         Courier does not say whether `archived=true` shows archived messages too, or alone.
         """
-        if not self._config.include_archived:
-            return None
+        return self._config.include_archived
+
+    def required_row(self, bound: EpochMs | None) -> str | None:
+        """See `NewestFirstStream`."""
         for row in self.get_page(None, {}).rows:
-            bound = self.start()
             moment = self.moment(row)
-            return row["id"] if bound is None or moment is None or moment >= bound else None
+            ident = str(row["id"])
+            return ident if bound is None or moment is None or moment >= bound else None
         return None
 
     def missing(self, ident: str) -> AirbyteTracedException:
@@ -93,8 +96,8 @@ class MessageInfo(MessageChildStream):
         return [self.client.get_object(endpoint, {"id": message})]
 
     def prepare(self, row: Row, message: str, enqueued: EpochMs | None, number: int) -> Row:
-        """See `MessageChildStream`."""
-        return row
+        """Mask credentials that a provider's answer repeats."""
+        return row if "providers" not in row else row | {"providers": masked(row["providers"])}
 
 
 class _MessagePart(MessageChildStream):
@@ -112,7 +115,7 @@ class _MessagePart(MessageChildStream):
 
 
 class MessageHistory(_MessagePart):
-    """One event in the life of a message. Credentials in profiles are masked.
+    """One event in the life of a message. Credentials in it are masked.
 
     https://www.courier.com/docs/reference/sent-messages/get-message-history
     """
@@ -122,9 +125,7 @@ class MessageHistory(_MessagePart):
 
     def prepare(self, row: Row, message: str, enqueued: EpochMs | None, number: int) -> Row:
         """See `MessageChildStream`."""
-        columns = ("profile", "merged_profile", "received_profile", "stored_profile", "override")
-        hidden = {name: masked(row[name]) for name in columns if name in row}
-        return super().prepare(row | hidden, message, enqueued, number)
+        return super().prepare(masked(row), message, enqueued, number)
 
 
 class MessageOutput(_MessagePart):
@@ -154,7 +155,9 @@ class NotificationTemplates(CourierListStream):
     def prepare(self, row: Row, params: Mapping[str, str]) -> Row:
         """Fill the columns of the second generation for a template of the first one."""
         names = {"name": "title", "created": "created_at", "updated": "updated_at"}
-        filled = {new: row[old] for new, old in names.items() if old in row and new not in row}
+        filled = {
+            new: row[old] for new, old in names.items() if old in row and row.get(new) is None
+        }
         tags = row.get("tags")
         if isinstance(tags, dict) and isinstance(tags.get("data"), list):
             filled["tag_data"] = tags["data"]
@@ -360,11 +363,8 @@ class TenantTemplates(ChildStream):
 
 
 def _with_profile(row: Row, column: str, *, is_wanted: bool) -> Row:
-    if column not in row:
-        return row
-    if is_wanted:
-        return row | {column: masked(row[column])}
-    return {name: value for name, value in row.items() if name != column}
+    """Leave out a profile that is not wanted, and mask credentials in the whole row."""
+    return {name: value for name, value in masked(row).items() if is_wanted or name != column}
 
 
 # Preferences and digests.

@@ -118,12 +118,13 @@ class Walk:
         self._pages = pages
         self._context = context
         self._span = span
-        self._params: Params = span.params
         self._pace = Pace(most_segments)
         self._cuts = Cuts(pages.name, most_segments, span.bound)
         self._under_way: dict[Future[tuple[Answer, float]], _Request] = {}
         self._first: Future[tuple[Page, Params]] | None = None
         self._is_from_top = not resume
+        # The parameters with which segments begin: those of the range, and perhaps a filter.
+        self._params: Params = span.params
         self._segments = self._resumed(resume) if resume else [self._segment()]
         # The newest moment of all rows so far.
         self.newest: EpochMs | None = None
@@ -182,19 +183,20 @@ class Walk:
         busy = {id(request.segment) for request in self._under_way.values()}
         waiting = [one for one in self._open() if id(one) not in busy]
         for segment in waiting[: max(0, self._pace.limit - len(self._under_way))]:
-            self._send(segment.cursor, self._take_page, segment)
+            self._send(segment.cursor, segment.params, self._take_page, segment)
         free = self._pace.limit - len(self._under_way)
         while free > 0 and (cursor := self._cuts.wanted(self._open())) is not None:
-            self._send(cursor, self._take_cut)
+            self._send(cursor, self._params, self._take_cut)
             free -= 1
 
     def _send(
         self,
         cursor: str | None,
+        params: Params,
         use: Callable[[_Request, Answer], Iterator[list[Row]]],
         segment: Segment | None = None,
     ) -> None:
-        request = _Request(cursor, self._params, use, segment)
+        request = _Request(cursor, params, use, segment)
         self._under_way[self._context.pool.submit(self._fetch, request)] = request
 
     def _fetch(self, request: _Request) -> tuple[Answer, float]:
@@ -210,6 +212,7 @@ class Walk:
 
     def _segment(self, **facts: Any) -> Segment:
         id_key = self._pages.key[0]
+        facts = {"params": self._params} | facts
         return Segment(ProgressGuard(self._pages.endpoint, (id_key,)), id_key, **facts)
 
     def _resumed(self, resume: Sequence[Mapping[str, Any]]) -> list[Segment]:
@@ -233,18 +236,24 @@ class Walk:
             page, self._params = self._first.result()
         except RefusedError as refused:
             raise self._pages.explain(refused) from None
-        if self._params is not self._span.params:
-            # The filter may have to be left out later. Then the walk may have to begin again.
-            self._segments[0].emitted = bytearray()
+        self._segments = [self._segment(**self._memory())]
         request = _Request(None, self._params, self._take_page, self._segments[0])
         yield from self._take_page(request, page)
+
+    def _memory(self) -> dict[str, Any]:
+        """With a filter, each segment remembers its rows: the walk may have to begin again."""
+        is_filtered = self._params is not self._span.params
+        return {"emitted": bytearray(), "keeps_emitted": True} if is_filtered else {}
 
     def _take_page(self, request: _Request, answer: Answer) -> Iterator[list[Row]]:
         segment = request.segment
         if segment is None:
             raise AssertionError
         if not isinstance(answer, Page):
-            self._lose(request, segment, answer)
+            self._lose(segment, answer)
+            return
+        if not segment.is_answered([row[segment.id_key] for row in answer.rows]):
+            self._begin_without_filter()
             return
         moments = [self._pages.moment(row) for row in answer.rows]
         was_ordered = segment.is_ordered
@@ -278,8 +287,7 @@ class Walk:
             segment.cursor = page.next_cursor
         elif request.params is not self._span.params:
             # The filter may hide rows at the end. The same page without it shows what follows.
-            self._params = self._span.params
-            segment.cursor = request.cursor
+            segment.repeat(request.cursor, self._span.params)
         else:
             self._finish(segment)
 
@@ -308,21 +316,43 @@ class Walk:
                 "Expected an end behind the last row."
             )
 
-    def _lose(
-        self, request: _Request, segment: Segment, refused: CursorRefusedError | RefusedError
-    ) -> None:
+    def _lose(self, segment: Segment, refused: CursorRefusedError | RefusedError) -> None:
         """Handle a refused page: the segment before takes over, or the error is raised."""
         if isinstance(refused, RefusedError):
             raise self._pages.explain(refused)
-        before = next((one for one in self._open() if one.next is segment), None)
-        if before is not None:
-            before.absorb()
-        elif request.params is not self._span.params and segment is self._segments[0]:
-            # The cursor may belong to the filter. Without it, the walk begins again.
-            self._params = self._span.params
-            segment.restart()
-        else:
+        if segment.repeated is not None:
+            self._begin_without_filter()
+            return
+        before = self._before(segment)
+        while before is not None and before.is_done and not before.pages:
+            before = self._before(before)  # it only holds marks of an earlier sync
+        if before is None or before.is_done:
             raise refused
+        while before.next is not segment:
+            before.absorb()
+        before.absorb()
+
+    def _before(self, segment: Segment) -> Segment | None:
+        known = (one for one in self._segments if not one.is_dropped)
+        return next((one for one in known if one.next is segment), None)
+
+    def _begin_without_filter(self) -> None:
+        """Begin anew without the filter, because its cursors mean nothing without it.
+
+        What was emitted is left out.
+        """
+        logger.info(
+            "Stream %s: the cursors of a filtered list are bound to the filter. Its end cannot be "
+            "proved, so the list is read again without the filter.",
+            self._pages.name,
+        )
+        self._params = self._span.params
+        fresh = self._segment()
+        for segment in self._segments:
+            fresh.leave_out(segment.digests())
+            segment.is_dropped = True
+        self._cuts.forget()
+        self._segments = [fresh]
 
     # Pages of built cursors.
 
@@ -332,7 +362,13 @@ class Walk:
         place = self._cuts.answered(str(request.cursor), page, moments, self._segments)
         if place is None or page is None or page.next_cursor is None:
             return
-        segment = self._segment(built=request.cursor, emitted=bytearray(), next=place.next)
+        segment = self._segment(
+            built=request.cursor,
+            params=request.params,
+            emitted=bytearray(),
+            keeps_emitted=place.keeps_emitted,
+            next=place.next,
+        )
         self._segments.insert(self._segments.index(place) + 1, segment)
         place.next = segment
         yield from self._take_page(
