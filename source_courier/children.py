@@ -20,7 +20,7 @@ from source_courier.client import CursorRefusedError, Page, path_part
 from source_courier.context import CourierContext
 from source_courier.parents import shared_pages
 from source_courier.progress_guard import ProgressGuard
-from source_courier.stream import CourierStream, PageChain, ParentStream, without_repeated
+from source_courier.stream import CourierStream, PageChain, ParentStream, last_row, without_repeated
 
 # How many parents' children may be under way or wait to be emitted. Eight requests at once are six
 # times faster than one by one at any latency, with room for the parents' own pages.
@@ -122,7 +122,7 @@ class ChildStream(FullRefreshMixin, CourierStream, ABC):
         while len(pages) < _PAGES_AHEAD and (cursor := pages[-1].next_cursor) is not None:
             guard.require_progress(pages[-1].rows, cursor)
             page = self._page(endpoint, cursor)
-            pages.append(without_repeated(page, pages[-1].rows))
+            pages.append(without_repeated(page, last_row(pages[-1])))
         return pages
 
     def _page(self, endpoint: str, cursor: str) -> Page:
@@ -132,12 +132,12 @@ class ChildStream(FullRefreshMixin, CourierStream, ABC):
             raise system_error(f"Stream {self.name}: {error}") from None
 
     def _all_pages(self, parent: str, first: list[Page]) -> Iterator[Page]:
+        cursor, before = first[-1].next_cursor, last_row(first[-1])
         yield from first
-        cursor = first[-1].next_cursor
         if cursor is not None:
             try:
                 chain = PageChain(self, {}, self._endpoint(parent))
-                yield from chain.follow(cursor, first[-1].rows)
+                yield from chain.follow(cursor, before)
             except CursorRefusedError as error:
                 raise system_error(f"Stream {self.name}: {error}") from None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -24,7 +24,7 @@ from source_courier.context import CourierContext
 from source_courier.newest_first import INDEX_LAG, NewestFirstStream
 from source_courier.paging import NextCursor, OneReply
 from source_courier.progress_guard import ProgressGuard
-from source_courier.stream import CourierStream
+from source_courier.stream import CourierStream, last_row
 
 _DAY: EpochMs = 24 * 60 * 60 * 1000
 # "kept 95 days", says Courier's Python SDK 9.13.0. A day more, because a day is not everywhere the
@@ -55,7 +55,8 @@ class _Window:
     guard: ProgressGuard
     cursor: str | None = None
     is_done: bool = False
-    last_rows: Sequence[Row] = ()
+    # The last row of its last page: a cursor may include the row that it names.
+    last_row: Row | None = None
 
     def params(self) -> dict[str, str]:
         """The filter: both bounds are inclusive, says Courier's Python SDK 9.13.0."""
@@ -163,10 +164,10 @@ class RunStream(NewestFirstStream, ABC):
                     rows = [
                         row
                         for row, moment in zip(page.rows, moments, strict=True)
-                        if row not in window.last_rows
+                        if row != window.last_row
                         and (row["run_id"] not in undated if moment is None else window.has(moment))
                     ]
-                    window.last_rows = page.rows
+                    window.last_row = last_row(page)
                     # No window should show them. If each one does, they come once.
                     undated.update(row["run_id"] for row in rows if self.moment(row) is None)
                     if rows and len(proving) < _PROVING_WINDOWS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -107,8 +108,8 @@ class PageChain:
         """Request a page now. `follow` takes it if it begins there."""
         self._ahead = (cursor, self._pool.submit(self._get, cursor))
 
-    def follow(self, cursor: str | None, before: Sequence[Row] = ()) -> Iterator[Page]:
-        """Yield the page of a cursor and all pages behind it. `before` are the rows above it."""
+    def follow(self, cursor: str | None, before: Row | None = None) -> Iterator[Page]:
+        """Yield the page of a cursor and all pages behind it. `before` is the row above it."""
         endpoint = self._endpoint or self._stream.endpoint
         guard = ProgressGuard(endpoint, self._stream.id_keys)
         while True:
@@ -119,8 +120,9 @@ class PageChain:
             if cursor is not None:
                 guard.require_progress(page.rows, cursor)
                 self.prefetch(cursor)
-            yield without_repeated(page, before)
-            before = page.rows
+            shown = without_repeated(page, before)
+            before = last_row(page)
+            yield shown
             if cursor is None:
                 return
 
@@ -128,7 +130,13 @@ class PageChain:
         return self._stream.get_page(cursor, self._params, self._endpoint)
 
 
-def without_repeated(page: Page, before: Sequence[Row]) -> Page:
-    """Leave out rows that the page before showed: a cursor may include the row that it names."""
-    rows = [row for row in page.rows if row not in before] if before else page.rows
-    return page if len(rows) == len(page.rows) else Page(rows, page.next_cursor)
+def without_repeated(page: Page, before: Row | None) -> Page:
+    """Leave out the last row of the page before: a cursor may include the row that it names."""
+    if before is None or not page.rows or page.rows[0] != before:
+        return page
+    return Page(page.rows[1:], page.next_cursor)
+
+
+def last_row(page: Page) -> Row | None:
+    """A copy of the last row of a page, because rows are changed to fit their columns."""
+    return copy.deepcopy(page.rows[-1]) if page.rows else None
