@@ -13,13 +13,16 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks import courier, scenarios
 from benchmarks.process import BenchmarkError, stop_all
-from benchmarks.scenarios import DEFAULT_ROWS, SCENARIOS, Bench, Measured, Result
+from benchmarks.scenarios import DEFAULT_ROWS, Bench, Measured, Result
 
+SCENARIOS = scenarios.SCENARIOS | courier.SCENARIOS
 # The lines run one after the other. The scenarios of a line mostly wait, so they run in parallel.
 PLAN = (
     ("no-latency",), ("150-ms",), ("1-s", "rate-limit"), ("hot-month",), ("memory",),
-    ("large-rows",), ("courier",), ("start-up",), ("tuning",),
+    ("large-rows",), ("courier",), ("courier-cursors",), ("courier-walks",),
+    ("courier-children",), ("courier-memory",), ("start-up",), ("tuning",),
 )  # fmt: skip
 RESULTS = Path(__file__).with_name("results.md")
 _HEAD = (
@@ -42,6 +45,15 @@ that process. The vendor counts requests and refusals (429).
   last row's timestamp. It loses rows with the same timestamp as row 10,000.
 - probe before each page: a request that proves the key, then page 1 of 500 rows from the last row's
   timestamp. It emits rows at the borders twice, and stops if one timestamp fills a page.
+- one chain: `main_courier.py read` of the messages with `parallel_walks: 1`. Other rows of Courier
+  have the default of 4 if they do not name another number.
+- one by one: requests and orjson on one kept-alive session. It reads the pages of the parents, and
+  the children of each parent when it comes, one request at a time.
+
+"x faster" and "the time of one chain" compare the seconds from the first request to the end of the
+process. The tables have the wall time with start-up. A run of several requests at once is short, so
+the faster one of two counts. In courier-cursors the readers run in parallel, because they mostly
+wait. So do the chains of courier-walks and the one by one readers of courier-children.
 
 The scenarios 1-s and rate-limit mostly wait, so they run in parallel. So do the readers of 1-s. The
 ratio in brackets compares a row with the first row of its table. Only ratios are valid for other

@@ -38,12 +38,16 @@ class BenchmarkError(Exception):
 
 @dataclass(frozen=True)
 class Usage:
-    """The cost of a child: seconds, processor seconds, peak memory in bytes. And its exit code."""
+    """The cost of a child: seconds, processor seconds, peak memory in bytes. And its exit code.
+
+    `ended` is when it ended, in epoch seconds.
+    """
 
     wall: float
     cpu: float
     peak: int
     code: int
+    ended: float
 
 
 def measure(arguments: list[str], output: Path, errors: Path) -> Usage:
@@ -58,7 +62,7 @@ def measure(arguments: list[str], output: Path, errors: Path) -> Usage:
         watchdog.start()
         try:
             _, status, used = os.wait4(process.pid, 0)
-            wall = time.perf_counter() - began
+            wall, ended = time.perf_counter() - began, time.time()
             process.returncode = os.waitstatus_to_exitcode(status)
         finally:
             watchdog.cancel()
@@ -67,7 +71,7 @@ def measure(arguments: list[str], output: Path, errors: Path) -> Usage:
                 process.kill()
                 process.wait()
     cpu = used.ru_utime + used.ru_stime
-    return Usage(wall, cpu, used.ru_maxrss * _PEAK_UNIT, process.returncode)
+    return Usage(wall, cpu, used.ru_maxrss * _PEAK_UNIT, process.returncode, ended)
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,14 @@ class Vendor:
         """Return the sums of its requests since the last reset."""
         stats: dict[str, Any] = self._control("stats")[vendor]
         return stats
+
+    def first_request(self, vendor: str) -> float:
+        """Return when its first request since the last reset came, in epoch seconds."""
+        log = self._control("log")[vendor]
+        if not log:
+            raise BenchmarkError(f"Nothing was requested from {vendor}.")
+        first: float = log[0]["at_s"]
+        return first
 
     def reset(self) -> None:
         """Reset the sums."""

@@ -188,10 +188,12 @@ class Cuts:
                 following = following.next
             end = (self._floor or 0) if following is None else following.start or 0
             if end <= moment < segment.position:
-                if following is not None and newest <= end:
-                    self._density.add_gap(moment, end)
                 is_inside = newest < segment.position and (following is None or oldest > end)
-                self._density.add(known)
+                if moment - newest > newest - oldest or (following is not None and newest <= end):
+                    self._density.add_gap(moment, max(newest, end))
+                    self._density.add(known)
+                else:
+                    self._density.add_span(moment, oldest, len(known))
                 if following is None and page.next_cursor is None:
                     self._floor = max(oldest, end)
                 return segment if is_inside and page.next_cursor is not None else None

@@ -30,6 +30,15 @@ class DensityMap:
         newest, oldest = max(moments), min(moments)
         self._insert((newest + oldest) // 2, len(moments) / max(1, newest - oldest))
 
+    def add_span(self, newer: EpochMs, older: EpochMs, count: int) -> None:
+        """Learn that so many rows lie between two moments, about evenly.
+
+        Both ends are noted. So a burst of rows next to them does not reach in between.
+        """
+        density = count / max(1, newer - older)
+        self._insert(newer, density)
+        self._insert(older, density)
+
     def add_gap(self, newer: EpochMs, older: EpochMs) -> None:
         """Learn that no row lies between two moments."""
         self._insert(newer, 0.0)

@@ -2,6 +2,8 @@
 
 import json
 from datetime import UTC, datetime
+from random import Random
+from statistics import median
 
 import pytest
 from airbyte_cdk.models import FailureType, SyncMode
@@ -74,6 +76,22 @@ def test_several_segments_read_every_row_once(workspace, sync):
     assert sorted(ids(output)) == sorted(newest_first(vendor))
     assert output.is_complete("messages")
     assert any("segments" in state for state in output.states("messages"))
+
+
+def test_a_burst_of_rows_long_ago_is_shared_too(workspace, sync):
+    """Nine of ten rows are within an hour of 90 days. Cuts around it must lead into it."""
+    vendor = workspace(rows=0, built_cursor="honoured")
+    hour, random = 3_600_000, Random(0)
+    oldest = vendor.clock.ms() - 90 * 24 * hour
+    for number in range(1500):
+        at = oldest + random.randrange(89 * 24 * hour)
+        if number % 10:
+            at = oldest + 60 * 24 * hour + random.randrange(hour)
+        vendor.insert(datetime.fromtimestamp(at / 1000, tz=UTC))
+    output = sync(vendor, "messages", parallel_walks=4)
+    assert sorted(ids(output)) == sorted(newest_first(vendor))
+    shared = [len(state.get("segments", "1")) for state in output.states("messages")]
+    assert median(shared) >= 3
 
 
 @pytest.mark.parametrize("form", ["opaque", "signed"])
