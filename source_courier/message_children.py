@@ -12,7 +12,7 @@ from airbyte_cdk.models import SyncMode
 
 from http_source.cdk import FULL_REFRESH_COMPLETE
 from http_source.columns import Row
-from http_source.errors import config_error, system_error
+from http_source.errors import system_error
 from http_source.in_order import in_order
 from http_source.instants import EpochMs
 from http_source.retry import RefusedError
@@ -20,7 +20,13 @@ from http_source.stream import RowBatch
 from source_courier.children import AHEAD, GONE, LEAST_GONE, GoneParents
 from source_courier.client import CursorRefusedError, path_part
 from source_courier.context import CourierContext
-from source_courier.newest_first import INDEX_LAG, NewestFirstStream, moment_of, saved_walk
+from source_courier.newest_first import (
+    INDEX_LAG,
+    NewestFirstStream,
+    moment_of,
+    saved_moment,
+    saved_walk,
+)
 from source_courier.parents import shared_pages
 from source_courier.stream import CourierStream
 
@@ -112,15 +118,7 @@ class MessageChildStream(CourierStream, ABC):
         return max((one for one in bounds if one is not None), default=None)
 
     def _mark(self) -> EpochMs | None:
-        saved = self._state.get(self.cursor_field)
-        if saved is None:
-            return None
-        if type(saved) is not int:
-            raise config_error(
-                f"The saved state of stream {self.name} cannot be understood: "
-                f"{self.cursor_field} is {saved!r:.100}. Reset the stream, or mend its state."
-            )
-        return saved
+        return saved_moment(self.name, self.cursor_field, self._state)
 
     def _since(self) -> EpochMs | None:
         mark, read_at = self._mark(), self._state.get("read_at")

@@ -148,16 +148,7 @@ class NewestFirstStream(CourierStream, ABC):
 
     def watermark(self) -> EpochMs | None:
         """The moment down to which the saved state counts the rows. Raises a config error."""
-        saved = self._state.get(self.cursor_field)
-        if saved is None:
-            return None
-        moment = moment_of(saved)
-        if moment is None or not EARLIEST <= moment <= LATEST:
-            raise config_error(
-                f"The saved state of stream {self.name} cannot be understood: "
-                f"{self.cursor_field} is {saved!r:.100}. Reset the stream, or mend its state."
-            )
-        return moment
+        return saved_moment(self.name, self.cursor_field, self._state)
 
     def _saved_walk(self, sync_mode: SyncMode) -> Mapping[str, Any]:
         """The position of an unfinished read of the same sync mode; empty if there is none."""
@@ -209,6 +200,20 @@ def moment_of(value: Any) -> EpochMs | None:
         except ValueError:
             return None
     return None
+
+
+def saved_moment(stream: str, field: str, state: Mapping[str, Any]) -> EpochMs | None:
+    """The moment in a field of a saved state, or None. Raises a config error for another value."""
+    saved = state.get(field)
+    if saved is None:
+        return None
+    moment = moment_of(saved)
+    if moment is None or not EARLIEST <= moment <= LATEST:
+        raise config_error(
+            f"The saved state of stream {stream} cannot be understood: {field} is "
+            f"{saved!r:.100}. Reset the stream, or mend its state."
+        )
+    return moment
 
 
 def saved_walk(name: str, state: Mapping[str, Any], sync_mode: SyncMode) -> Mapping[str, Any]:
