@@ -22,9 +22,10 @@ from source_courier.parents import shared_pages
 from source_courier.progress_guard import ProgressGuard
 from source_courier.stream import CourierStream, PageChain, ParentStream, last_row, without_repeated
 
-# How many parents' children may be under way or wait to be emitted. Eight requests at once are six
-# times faster than one by one at any latency, with room for the parents' own pages.
-AHEAD = 8
+# How many parents' children may be under way or wait to be emitted. Eight were 6.7 times faster
+# than one by one at 150 ms (benchmarks/results.md, courier-children). Twelve leave room for the
+# pages of the parents, and for the start of the process.
+AHEAD = 12
 # So many pages of one parent's children are fetched before their turn comes. More would take memory
 # for parents that wait.
 _PAGES_AHEAD = 4
