@@ -196,6 +196,8 @@ class Cuts:
             end = (self._floor or 0) if following is None else following.start or 0
             if end <= moment < segment.position:
                 is_inside = newest < segment.position and (following is None or oldest > end)
+                # No row lies between the cursor and its page. A gap longer than the page is one in
+                # the rows. A shorter one is as dense as the page.
                 if moment - newest > newest - oldest or (following is not None and newest <= end):
                     self._density.add_gap(moment, max(newest, end))
                     self._density.add(known)
