@@ -64,10 +64,8 @@ class Segment:
     # The rows of its first page if that came by a built cursor, and rows of the pages behind it.
     lead: dict[str, EpochMs | None] = field(default_factory=dict)
     marks: dict[str, EpochMs | None] = field(default_factory=dict)
-    # Digests of the rows that it emitted, until the segment before it has met it.
+    # Digests of the rows that it emitted. None if no other segment can come to read them again.
     emitted: bytearray | None = None
-    # Whether these are kept to the end, because the whole walk may have to begin again.
-    keeps_emitted: bool = False
     # Digests of rows that absorbed segments emitted.
     _known: set[bytes] = field(default_factory=set)
     # The IDs of its last page: a cursor may include the row that it names.
@@ -96,7 +94,8 @@ class Segment:
             self._newest = newest
             self.start = newest if self.start is None else self.start
             self.position = min(known)
-        self._absorb_what_this_passes([row[self.id_key] for row in rows], known)
+        ids = [row[self.id_key] for row in rows]
+        self._absorb_what_this_passes(dict(zip(ids, moments, strict=True)))
         places = list(self._places(rows))
         self._last_ids = frozenset(row[self.id_key] for row in rows)
         self.repeated = None
@@ -118,8 +117,7 @@ class Segment:
                 continue
             if following is not None and ident in following.marks:
                 self.is_done = True
-                if not self.keeps_emitted:
-                    following.emitted = None
+                self._forget_what_was_met()
                 return
             if following is not None and ident in following.lead:
                 continue
@@ -127,26 +125,48 @@ class Segment:
                 continue
             yield place
 
-    def _absorb_what_this_passes(self, ids: Sequence[str], moments: Sequence[EpochMs]) -> None:
+    def _forget_what_was_met(self) -> None:
+        """Forget what the next segments emitted, if no segment can absorb them any more.
+
+        A segment that met the next one may itself be absorbed by the one before it. Then that one
+        may pass the next one too, and must know what it emitted.
+        """
+        one = self
+        while one.is_done and one.emitted is None and one.next is not None:
+            one = one.next
+            one.emitted = None
+
+    def _absorb_what_this_passes(self, rows: Mapping[str, EpochMs | None]) -> None:
         """Absorb following segments that this page shows to be of no use.
 
-        That is a segment without marks whose first page is met, and a segment whose marks are all
-        newer than every row of the page, and not on it.
+        That is a segment without marks whose first page is met, and a segment without a mark on the
+        page although a row of the page lies behind its marks. Its next page would show that row
+        too.
         """
         while self.next is not None:
             following = self.next
-            is_met = not following.marks.keys().isdisjoint(ids)
-            if is_met:
+            if not following.marks.keys().isdisjoint(rows):
                 return
             # Before a segment has marks, nothing says that its cursors lead where it claims.
-            is_reached = not following.marks and not following.lead.keys().isdisjoint(ids)
-            marked = [
-                one for one in (following.marks or following.lead).values() if one is not None
-            ]
-            is_passed = bool(moments) and bool(marked) and max(moments) < min(marked)
-            if not is_reached and not is_passed:
+            is_reached = not following.marks and not following.lead.keys().isdisjoint(rows)
+            if not is_reached and not following.is_passed_by(rows):
                 return
             self.absorb()
+
+    def is_passed_by(self, rows: Mapping[str, EpochMs | None]) -> bool:
+        """Whether a row of a page without marks lies behind all marks.
+
+        Marks of an earlier sync are a few of many. So a row of the same moment may lie before them.
+        """
+        marked = [one for one in (self.marks or self.lead).values() if one is not None]
+        others = [
+            moment
+            for ident, moment in rows.items()
+            if moment is not None and ident not in self.lead
+        ]
+        if not marked or not others:
+            return False
+        return min(others) < min(marked) + (1 if self.pages else 0)
 
     def absorb(self) -> None:
         """Take over the part of the next segment, and leave out what it emitted."""
@@ -161,6 +181,11 @@ class Segment:
         """The digests of all rows that the segment emitted or left out for another one."""
         emitted = bytes(self.emitted or b"")
         return {emitted[at : at + 16] for at in range(0, len(emitted), 16)} | self._known
+
+    def insert(self, following: Segment) -> None:
+        """Put a new segment behind this one. Its rows may be ones that this one leaves out."""
+        following.leave_out(self._known)
+        following.next, self.next = self.next, following
 
     def leave_out(self, digests: set[bytes]) -> None:
         """Emit none of these rows."""

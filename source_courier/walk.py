@@ -243,7 +243,7 @@ class Walk:
     def _memory(self) -> dict[str, Any]:
         """With a filter, each segment remembers its rows: the walk may have to begin again."""
         is_filtered = self._params is not self._span.params
-        return {"emitted": bytearray(), "keeps_emitted": True} if is_filtered else {}
+        return {"emitted": bytearray()} if is_filtered else {}
 
     def _take_page(self, request: _Request, answer: Answer) -> Iterator[list[Row]]:
         segment = request.segment
@@ -362,15 +362,9 @@ class Walk:
         place = self._cuts.answered(str(request.cursor), page, moments, self._segments)
         if place is None or page is None or page.next_cursor is None:
             return
-        segment = self._segment(
-            built=request.cursor,
-            params=request.params,
-            emitted=bytearray(),
-            keeps_emitted=place.keeps_emitted,
-            next=place.next,
-        )
+        segment = self._segment(built=request.cursor, params=request.params, emitted=bytearray())
         self._segments.insert(self._segments.index(place) + 1, segment)
-        place.next = segment
+        place.insert(segment)
         yield from self._take_page(
             _Request(request.cursor, request.params, self._take_page, segment), page
         )
