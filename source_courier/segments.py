@@ -119,11 +119,21 @@ class Segment:
                 self.is_done = True
                 self._forget_what_was_met()
                 return
-            if following is not None and ident in following.lead:
+            if following is not None and (ident in following.lead or following.is_before(ident)):
                 continue
             if self._known and digest(ident) in self._known:
                 continue
             yield place
+
+    def is_before(self, ident: str) -> bool:
+        """Whether a segment behind this one has a row.
+
+        The page of a built cursor may leave out rows. So this segment may have missed it.
+        """
+        one = self.next
+        while one is not None and ident not in one.lead and ident not in one.marks:
+            one = one.next
+        return one is not None
 
     def _forget_what_was_met(self) -> None:
         """Forget what the next segments emitted, if no segment can absorb them any more.
