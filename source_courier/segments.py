@@ -209,9 +209,16 @@ class Segment:
         self.cursor, self.params, self._newest = cursor, params, None
         self.repeated = self._last_ids
 
-    def is_answered(self, idents: Sequence[str]) -> bool:
-        """Whether a page is the repeated one: the cursor means the same with other parameters."""
-        return self.repeated is None or not self.repeated or not self.repeated.isdisjoint(idents)
+    def is_answered(self, idents: Sequence[str], moments: Sequence[EpochMs | None]) -> bool:
+        """Whether a page is the repeated one: the cursor means the same with other parameters.
+
+        A page without rows is known by its place: nothing on it is newer than the page before.
+        """
+        if self.repeated is None or self.position is None:
+            return True
+        if self.repeated:
+            return not self.repeated.isdisjoint(idents)
+        return all(one is None or one <= self.position for one in moments)
 
     def saved_marks(self) -> list[list[str | EpochMs | None]]:
         """The marks as a state holds them."""

@@ -252,10 +252,10 @@ class Walk:
         if not isinstance(answer, Page):
             self._lose(segment, answer)
             return
-        if not segment.is_answered([row[segment.id_key] for row in answer.rows]):
+        moments = [self._pages.moment(row) for row in answer.rows]
+        if not segment.is_answered([row[segment.id_key] for row in answer.rows], moments):
             self._begin_without_filter()
             return
-        moments = [self._pages.moment(row) for row in answer.rows]
         was_ordered = segment.is_ordered
         places = segment.take(answer.rows, moments)
         if was_ordered and not segment.is_ordered:

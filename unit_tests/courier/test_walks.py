@@ -217,6 +217,7 @@ def events(actions, gone, new):
     cursor_row=st.sampled_from(["exclusive", "inclusive"]),
     built_cursor=st.sampled_from(["honoured", "honoured", *BUILT]),
     last_cursor=st.sampled_from(["omitted", "null", "repeated"]),
+    cursor_life=st.sampled_from([0, 0, 60]),
     nonsense=st.sampled_from([None, None, gappy, backwards, without_rows, the_last_row]),
 )
 def test_every_row_comes_once_from_any_vendor(
