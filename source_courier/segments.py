@@ -192,6 +192,10 @@ class Segment:
         emitted = bytes(self.emitted or b"")
         return {emitted[at : at + 16] for at in range(0, len(emitted), 16)} | self._known
 
+    def is_above(self, moment: EpochMs | None) -> bool:
+        """Whether a moment is further down than all rows that this one read."""
+        return moment is None or self.position is None or moment < self.position
+
     def insert(self, following: Segment) -> None:
         """Put a new segment behind this one. Its rows may be ones that this one leaves out."""
         following.leave_out(self._known)

@@ -307,8 +307,11 @@ class Walk:
         if not isinstance(answer, Page):
             return
         seen = following.lead.keys() | following.marks.keys()
-        idents = [row[segment.id_key] for row in answer.rows]
-        still = [ident for ident in idents if ident in seen]
+        still = [
+            row[segment.id_key]
+            for row in answer.rows
+            if row[segment.id_key] in seen and segment.is_above(self._pages.moment(row))
+        ]
         if still:
             raise system_error(
                 f"Stream {self._pages.name}: GET /{self._pages.endpoint} ended at "
