@@ -96,7 +96,7 @@ class Segment:
             self.position = min(known)
         ids = [row[self.id_key] for row in rows]
         self._absorb_what_this_passes(dict(zip(ids, moments, strict=True)))
-        places = list(self._places(rows))
+        places = list(self._places(rows, moments))
         self._last_ids = frozenset(row[self.id_key] for row in rows)
         self.repeated = None
         remembered = self.lead if self.built is not None and not self.pages else self.marks
@@ -109,9 +109,9 @@ class Segment:
         self.pages += 1
         return places
 
-    def _places(self, rows: Sequence[Row]) -> Iterator[int]:
+    def _places(self, rows: Sequence[Row], moments: Sequence[EpochMs | None]) -> Iterator[int]:
         following = self.next
-        for place, row in enumerate(rows):
+        for place, (row, moment) in enumerate(zip(rows, moments, strict=True)):
             ident = row[self.id_key]
             if ident in self._last_ids:
                 continue
@@ -119,21 +119,24 @@ class Segment:
                 self.is_done = True
                 self._forget_what_was_met()
                 return
-            if following is not None and (ident in following.lead or following.is_before(ident)):
+            # The page of a built cursor may leave out rows. Segments further down may have them.
+            if following is not None and following.reaches(moment) and following.has_read(ident):
                 continue
             if self._known and digest(ident) in self._known:
                 continue
             yield place
 
-    def is_before(self, ident: str) -> bool:
-        """Whether a segment behind this one has a row.
+    def reaches(self, moment: EpochMs | None) -> bool:
+        """Whether a row of this moment may belong to this segment or to one behind it."""
+        return moment is None or self.start is None or moment <= self.start
 
-        The page of a built cursor may leave out rows. So this segment may have missed it.
-        """
-        one = self.next
-        while one is not None and ident not in one.lead and ident not in one.marks:
-            one = one.next
-        return one is not None
+    def has_read(self, ident: str) -> bool:
+        """Whether this segment or one behind it has read a row, or leaves it out."""
+        if ident in self.lead or ident in self.marks:
+            return True
+        if self._known and digest(ident) in self._known:
+            return True
+        return self.next is not None and self.next.has_read(ident)
 
     def _forget_what_was_met(self) -> None:
         """Forget what the next segments emitted, if no segment can absorb them any more.
