@@ -57,7 +57,7 @@ def test_every_row_of_courier_is_read_once_when_every_third_answer_breaks(waits,
     courier = Courier(rows=83)
     courier.switch(faults=[{"kind": kind, "every": 3}])
     with FakeVendor(courier=courier) as vendor:
-        config = {"api_key": courier.key, "api_url": vendor.url}
+        config = {"api_key": courier.key, "api_url": vendor.url, "parallel_walks": 1}
         output = read(SourceCourier(), config, catalog("messages", mode="full_refresh"))
     assert output.errors == []
     newest_first = [message.id for message in reversed(courier.messages())]

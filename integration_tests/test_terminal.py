@@ -160,7 +160,7 @@ def test_a_wait_for_the_limit_is_shown_and_a_signal_leaves_the_terminal_in_order
     terminal.until("waits for the rate limit")
     process.send_signal(signal.SIGTERM)
     stdout, _ = process.communicate(timeout=60)
-    assert process.returncode == 143
+    assert process.returncode == -signal.SIGTERM
     shown = len(rows(stdout))
     seen = terminal.whole()
     assert seen.rindex(SHOW_CURSOR) > seen.rindex(HIDE_CURSOR)

@@ -197,13 +197,13 @@ def read_page(envelope: Envelope, body: Any) -> Page:
         names = " or ".join(f"'{key}'" for key in envelope.rows_keys)
         msg = f"expected a list under {names}"
         raise BrokenBodyError(msg)
+    for key in envelope.id_keys:
+        if not all(isinstance(row, dict) and is_id(row.get(key)) for row in rows):
+            msg = f"expected rows with an '{key}' under '{found[0]}'"
+            raise BrokenBodyError(msg)
     if not all(isinstance(row, dict) for row in rows):
         msg = f"expected objects under '{found[0]}'"
         raise BrokenBodyError(msg)
-    for key in envelope.id_keys:
-        if not all(is_id(row.get(key)) for row in rows):
-            msg = f"expected rows with an '{key}' under '{found[0]}'"
-            raise BrokenBodyError(msg)
     if is_deeper_than(MAX_LEVELS, body):
         raise BrokenBodyError(TOO_DEEP)
     return Page(rows, envelope.paging.next_cursor(body))

@@ -161,7 +161,7 @@ def test_every_request_has_a_timeout_when_pages_are_walked(requests_mock, answer
     vendor = Courier(rows=35)
     vendor.switch(faults=[{"kind": "500", "at": (2,)}])
     answer(requests_mock, HOST, vendor)
-    read(SourceCourier(), {"api_key": vendor.key}, CATALOG)
+    read(SourceCourier(), {"api_key": vendor.key, "parallel_walks": 1}, CATALOG)
     assert requests_mock.call_count == 5
     for request in requests_mock.request_history:
         connect, silence = request.timeout

@@ -128,7 +128,8 @@ def test_a_destination_holds_every_value_that_courier_sent(requests_mock):
     page = {"paging": {"more": False}, "results": [{"id": "1-one", **novelty}, {"id": "1-two"}]}
     requests_mock.get("https://api.courier.com/messages", json=page)
     source, config = SourceCourier(), {"api_key": "made-up-key"}
-    (stream,) = discover(source, config).catalog.catalog.streams
+    streams = discover(source, config).catalog.catalog.streams
+    (stream,) = [one for one in streams if one.name == "messages"]
     catalog = CatalogBuilder().with_stream("messages", SyncMode.full_refresh).build()
     rows = [record.record.data for record in read(source, config, catalog).records]
     table = kept("messages", stream.json_schema, rows)
