@@ -30,6 +30,8 @@ _PAGES_BEFORE_PROOF = 2
 # The first look goes back four times as far as the first pages reach, but at least a minute. Each
 # further look goes back four times as far as the one before: twelve looks are 4^12 times as far.
 _STRIDE, _LOOKS, _LEAST_REACH = 4, 12, 60_000
+# 2001: the published form has 13 digits, and Courier is younger.
+_EARLIEST: EpochMs = 10**12
 # A segment with fewer pages left is not cut: a cut costs about two pages.
 _LEAST_PAGES = 5
 # Cuts that find no row are few, because each one improves the estimate. So many per segment.
@@ -163,7 +165,7 @@ class Cuts:
         reach = max(_LEAST_REACH, _STRIDE * (segment.start - segment.position))
         for number in range(_LOOKS):
             moment = segment.position - reach * _STRIDE**number
-            if moment > 0:
+            if moment >= _EARLIEST:
                 self._looks[build_cursor(moment)] = moment
         self._wanted.extend(self._looks)
 
