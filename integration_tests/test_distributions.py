@@ -15,7 +15,7 @@ from distributions.__main__ import main as build
 from fake_vendor import Courier, FakeVendor, Kustomer
 
 # The builds and the environments are shared, so one process runs all of these.
-pytestmark = pytest.mark.xdist_group("builds")
+pytestmark = [pytest.mark.xdist_group("builds"), pytest.mark.packages]
 
 ROWS = 30
 CONFIGS = {
