@@ -128,6 +128,8 @@ def rows(stdout):
 
 
 def test_the_terminal_shows_streams_rows_speed_and_estimate_and_stdout_only_messages(start, vendor):
+    # Slow enough that the display is drawn between two pages.
+    vendor.kustomer.switch(latency_ms=500, page_size_max=50)
     process, terminal = start(vendor, "customers", "tags")
     stdout, _ = process.communicate(timeout=60)
     assert process.returncode == 0

@@ -16,7 +16,9 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,6 +30,7 @@ from hypothesis import settings
 
 from fake_vendor import Clock, Reply, Request
 from fake_vendor.wire import Vendor
+from http_source import rate_limiter
 
 # CI tries the same examples each time, so that only a change in the code can change the result. All
 # other runs try new examples.
@@ -68,7 +71,14 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
     """Every `time.sleep` of the test returns at once and is recorded here."""
     recorded = Waits()
     monkeypatch.setattr(time, "sleep", recorded.sleep)
+    # A 429 also holds all requests that share its limit. The limiter's clock moves with the waits.
+    clock = SimpleNamespace(monotonic=partial(_later, time.monotonic, recorded))
+    monkeypatch.setattr(rate_limiter, "time", clock)
     return recorded
+
+
+def _later(now: Callable[[], float], waits: Waits) -> float:
+    return now() + sum(waits)
 
 
 @pytest.fixture(autouse=True)
