@@ -21,6 +21,9 @@ from source_courier.runs import RunStepStream, RunStream
 from source_courier.streams import STREAMS
 from unit_tests.courier.conftest import HOST
 
+# Very many cases.
+pytestmark = pytest.mark.slow
+
 FINISHED = {"__ab_full_refresh_sync_complete": True}
 SCHEMAS = {
     stream.name: stream.get_json_schema()

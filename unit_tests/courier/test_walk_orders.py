@@ -17,6 +17,9 @@ from fake_vendor.wire import Request
 from source_courier import walk
 from source_courier.client import CursorRefusedError, Page
 
+# Very many cases.
+pytestmark = pytest.mark.slow
+
 
 class Pool:
     """Runs a call when chance chooses it."""

@@ -13,6 +13,9 @@ from hypothesis import strategies as st
 from fake_vendor.wire import json_reply
 from unit_tests.courier.conftest import HOST
 
+# Very many cases.
+pytestmark = pytest.mark.slow
+
 BUILT = ["honoured", "from_the_top", "empty", "refused"]
 
 
