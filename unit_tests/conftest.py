@@ -16,7 +16,6 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -72,13 +71,9 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
     recorded = Waits()
     monkeypatch.setattr(time, "sleep", recorded.sleep)
     # A 429 also holds all requests that share its limit. The limiter's clock moves with the waits.
-    clock = SimpleNamespace(monotonic=partial(_later, time.monotonic, recorded))
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + sum(recorded))
     monkeypatch.setattr(rate_limiter, "time", clock)
     return recorded
-
-
-def _later(now: Callable[[], float], waits: Waits) -> float:
-    return now() + sum(waits)
 
 
 @pytest.fixture(autouse=True)
