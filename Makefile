@@ -20,7 +20,8 @@ WITH_PYTHON = python='$(PYTHON)'; "$$python" -c '$(SUITABLE)' 2>/dev/null || { \
 RUN := .venv/bin/python -m
 # Two processes on two cores. Tests that share files are one group, for one process.
 PYTEST := $(RUN) pytest -n auto --dist loadgroup
-PIP_INSTALL := $(RUN) pip install -qq
+# Without bytecode: what a command imports is compiled then, and most of it never is.
+PIP_INSTALL := $(RUN) pip install -qq --no-compile
 UV_VERSION := 0.13.9
 AUDIT_VERSION := 2.10.1
 QA_VERSION := 0.132.0
