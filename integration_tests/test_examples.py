@@ -14,9 +14,12 @@ from fake_vendor import FakeVendor, Kustomer
 
 ROOT = Path(__file__).resolve().parent.parent
 
-pytestmark = pytest.mark.skipif(
-    not (shutil.which("jq") and shutil.which("bash")), reason="the example needs bash and jq"
-)
+pytestmark = [
+    pytest.mark.packages,
+    pytest.mark.skipif(
+        not (shutil.which("jq") and shutil.which("bash")), reason="the example needs bash and jq"
+    ),
+]
 
 
 @pytest.fixture

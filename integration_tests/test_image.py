@@ -16,6 +16,8 @@ from packaging.utils import canonicalize_name
 
 from fake_vendor import Courier, FakeVendor, Kustomer
 
+pytestmark = pytest.mark.packages
+
 ROOT = Path(__file__).resolve().parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 SOURCES = ("courier", "kustomer")

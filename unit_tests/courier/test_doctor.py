@@ -13,6 +13,8 @@ from source_courier import SourceCourier
 from source_courier.streams import STREAMS
 from unit_tests.conftest import Report
 
+pytestmark = [pytest.mark.slow, pytest.mark.thorough]
+
 BREAKAGES = [
     ("paging.more *", {"more_as_text": True}),
     ("the cursor is respected *", {"cursor_ignored": True}),

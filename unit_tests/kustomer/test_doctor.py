@@ -17,7 +17,7 @@ from source_kustomer.source import STREAMS
 from unit_tests.conftest import Report
 
 # `make unit` leaves these out: each test makes some seventy requests.
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 
 # The moment of the fixture `time`.
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
