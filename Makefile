@@ -44,7 +44,7 @@ test: check ## lint, types, all tests (ARGS="-k tags unit_tests" for some tests)
 
 # Signals during the imports are left out: coverage starts before our handlers and shifts the moment.
 coverage: env ## all tests again, with the gate of branch coverage (about twice as long as test)
-	$(PYTEST) --cov --cov-report=term -k "not during_the_imports"
+	$(PYTEST) --cov --cov-report=term -m "not image_tests" -k "not during_the_imports"
 
 unit: env ## the quick tests, under a minute (ARGS as for test)
 	$(PYTEST) unit_tests -m "not slow" $(ARGS)
