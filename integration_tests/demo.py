@@ -145,7 +145,7 @@ def main() -> int:
 def courier(programs: Programs, url: str) -> list[Line]:
     """Run all commands of the Courier source."""
     config, catalog = introduce(programs, "courier", url)
-    print("courier read, full refresh:")
+    print("courier read, every table:")
     tallies = read(programs, "courier", "--config", config, "--catalog", catalog)
     show(tallies)
     expect(tallies, {"messages": COURIER_ROWS})
@@ -252,16 +252,18 @@ def configured(stream: Message) -> Message:
 def read(programs: Programs, source: str, *arguments: str | Path) -> dict[str, Tally]:
     """Read all configured streams, count what they emit, and keep their rows."""
     tallies: dict[str, Tally] = {}
+    catalog = Path(arguments[arguments.index("--catalog") + 1])
+    keys = {one["stream"]["name"]: one["primary_key"] for one in chosen(catalog)}
     with closing(messages(programs, source, "read", *arguments)) as arriving, programs.rows as kept:
         for message in arriving:
             match message:
                 case {"record": {"stream": name, "data": data}}:
                     tallies[name].records += 1
-                    tallies[name].ids.add(identity(data))
+                    tallies[name].ids.add(identity(data, keys[name]))
                     if source == "kustomer":
                         kept.execute(
                             f'INSERT OR REPLACE INTO "{name}" VALUES (?, ?)',
-                            (identity(data), orjson.dumps(data).decode()),
+                            (identity(data, keys[name]), orjson.dumps(data).decode()),
                         )
                 case {"state": {"stream": {"stream_descriptor": {"name": name}} as state}}:
                     tallies[name].states += 1
@@ -275,9 +277,9 @@ def read(programs: Programs, source: str, *arguments: str | Path) -> dict[str, T
     return tallies
 
 
-def identity(row: Message) -> str:
-    """Return what identifies a row: its id, or the kind and name of a custom attribute."""
-    return str(row["id"]) if "id" in row else f"{row['resource']}.{row['name']}"
+def identity(row: Message, key: list[list[str]]) -> str:
+    """Return what identifies a row: the values of its primary key."""
+    return ".".join(str(row.get(column)) for (column,) in key)
 
 
 def expect(tallies: dict[str, Tally], rows: dict[str, int]) -> None:
